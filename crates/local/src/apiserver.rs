@@ -1,0 +1,1 @@
+//! The API server: what kubectl and kube clients talk to.

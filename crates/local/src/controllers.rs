@@ -1,0 +1,1 @@
+//! The controllers of Kubernetes that a mesh needs.

@@ -1,0 +1,1 @@
+//! Cluster DNS: services and pods by name, everything else through the publisher.

@@ -1,0 +1,1 @@
+//! The cluster's network: links of pods, service addresses by nftables.

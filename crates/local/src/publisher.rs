@@ -1,0 +1,1 @@
+//! What stays outside of the namespaces: host ports, dialling out, DNS.

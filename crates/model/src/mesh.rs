@@ -1,0 +1,53 @@
+//! Settings of the whole mesh that proxies need (from Istio's MeshConfig).
+
+/// Settings of the whole mesh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mesh {
+    /// `cluster.local`, unless set otherwise.
+    pub cluster_domain: String,
+    /// `istio-system`, unless set otherwise: rules here apply everywhere.
+    pub root_namespace: String,
+    /// The trust domain of identities.
+    pub trust_domain: String,
+    /// What happens to traffic to destinations that no service names.
+    pub outbound_policy: OutboundPolicy,
+    /// Where the access log goes; nowhere if empty. `/dev/stdout` is the usual value.
+    pub access_log_file: String,
+    /// The log's encoding.
+    pub access_log_encoding: AccessLogEncoding,
+    /// How long an undeclared port waits for the client's first bytes before the upstream is
+    /// dialled and both sides are watched, in milliseconds.
+    pub protocol_detection_timeout_ms: u32,
+}
+
+impl Default for Mesh {
+    fn default() -> Self {
+        Self {
+            cluster_domain: "cluster.local".into(),
+            root_namespace: "istio-system".into(),
+            trust_domain: "cluster.local".into(),
+            outbound_policy: OutboundPolicy::AllowAny,
+            access_log_file: String::new(),
+            access_log_encoding: AccessLogEncoding::Text,
+            protocol_detection_timeout_ms: 100,
+        }
+    }
+}
+
+/// What happens to outbound traffic to unknown destinations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutboundPolicy {
+    /// Passed through.
+    AllowAny,
+    /// Refused: HTTP is answered 502, TCP is reset.
+    RegistryOnly,
+}
+
+/// How the access log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessLogEncoding {
+    /// Istio's default text format.
+    Text,
+    /// One JSON object a line, with Istio's default keys.
+    Json,
+}
