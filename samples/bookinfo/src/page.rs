@@ -202,12 +202,12 @@ mod tests {
 
     use super::*;
 
-    fn page(user: Option<&str>, reviews: Result<Value, CallError>) -> String {
+    fn page(user: Option<&str>, reviews: &Result<Value, CallError>) -> String {
         product(
             &crate::productpage::product(),
             user,
             &Ok(json!({ "author": "W" })),
-            &reviews,
+            reviews,
         )
     }
 
