@@ -1,0 +1,1 @@
+//! The host of an authority in canonical form.

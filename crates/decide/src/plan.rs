@@ -1,0 +1,139 @@
+//! The plan: everything that the data path reads, immutable, shared by all workers.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use lateen_model::mesh::Mesh;
+use lateen_model::proxy::Proxy;
+use lateen_model::{ObjectRef, Protocol};
+
+use crate::cluster::{Cluster, ClusterId, ServiceLabels};
+use crate::l4::{SniTable, TcpRoute};
+use crate::table::RouteTable;
+
+/// What the data path reads.
+#[derive(Debug)]
+pub struct Plan {}
+
+/// What happens to outbound connections to one original destination.
+///
+/// The first bytes decide between the three: HTTP goes by `http`, a TLS ClientHello by `sni`
+/// (and where no name matches, by `tcp`), all else by `tcp`. Bytes of a kind whose table is
+/// absent go by `tcp`.
+#[derive(Debug, Clone)]
+pub struct Outbound {
+    /// Whether to look at the first bytes at all.
+    pub inspect: Inspect,
+    /// For HTTP requests.
+    pub http: Option<Arc<RouteTable>>,
+    /// For TLS that is passed through.
+    pub sni: Option<Arc<SniTable>>,
+    /// For everything else.
+    pub tcp: Arc<TcpRoute>,
+}
+
+/// Whether to look at the first bytes of a connection before it is routed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inspect {
+    /// The protocol is declared TCP, or nothing depends on it: connect at once.
+    Never,
+    /// The client speaks first (declared HTTP or TLS): wait for its bytes.
+    Wait,
+    /// Nothing is declared: wait for [`Mesh::protocol_detection_timeout_ms`], then dial `tcp`
+    /// and watch both sides.
+    Detect,
+}
+
+/// What happens to inbound connections to one port of the workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inbound {
+    /// The port of the workload; 0 for the entry of all other ports.
+    pub port: u16,
+    /// `inbound|<port>||` or `InboundPassthroughCluster`.
+    pub cluster_name: Box<str>,
+    /// What it speaks; [`Protocol::Unknown`] is found out from the first bytes.
+    pub protocol: Protocol,
+    /// The service for metrics; none on ports that no service targets.
+    pub service: Option<ServiceLabels>,
+    /// The port of that service; 0 if none.
+    pub service_port: u16,
+}
+
+/// A socket that a gateway listens on.
+#[derive(Debug, Clone)]
+pub struct GatewayListener {
+    /// The address; all if none is given.
+    pub bind: Option<IpAddr>,
+    /// The port to listen on: the target port of the gateway's Service.
+    pub port: u16,
+    /// The port as the Gateway objects write it, for `:authority`-less redirects and logs.
+    pub server_port: u16,
+    /// The Gateway objects behind it.
+    pub origins: Vec<ObjectRef>,
+    /// What it serves.
+    pub serve: Serve,
+}
+
+/// What a gateway's listener serves.
+#[derive(Debug, Clone)]
+pub enum Serve {
+    /// Requests in plain text.
+    Http(Arc<RouteTable>),
+    /// TLS that is passed through by its server name; a name that no rule has is closed.
+    Sni(Arc<SniTable>),
+    /// Bytes.
+    Tcp(Arc<TcpRoute>),
+}
+
+impl Plan {
+    /// The settings of the mesh.
+    pub fn mesh(&self) -> &Mesh {
+        unimplemented!()
+    }
+
+    /// What this proxy is; nothing before the control plane said so.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        unimplemented!()
+    }
+
+    /// What happens to a connection that the workload opened to this address.
+    pub fn outbound(&self, original: SocketAddr) -> &Outbound {
+        let _ = original;
+        unimplemented!()
+    }
+
+    /// What happens to a connection to this port of the workload. Known ports and unknown ones
+    /// answer alike, see [`Inbound::port`].
+    pub fn inbound(&self, port: u16) -> &Inbound {
+        let _ = port;
+        unimplemented!()
+    }
+
+    /// The sockets that a gateway listens on; none for a sidecar.
+    pub fn listeners(&self) -> &[Arc<GatewayListener>] {
+        unimplemented!()
+    }
+
+    /// The gateway's listener on a port and, where binds differ, the local address.
+    pub fn gateway(&self, local: SocketAddr) -> Option<&GatewayListener> {
+        let _ = local;
+        unimplemented!()
+    }
+
+    /// The cluster of this id; `None` if its service or subset does not exist, which is
+    /// [`lateen_model::Reason::NoCluster`].
+    pub fn cluster(&self, id: ClusterId) -> Option<&Cluster> {
+        let _ = id;
+        unimplemented!()
+    }
+
+    /// Every cluster that exists, in order of id.
+    pub fn clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
+        std::iter::empty()
+    }
+
+    /// What could not be carried out as written, with the object behind it, for the status.
+    pub fn notices(&self) -> &[(ObjectRef, String)] {
+        unimplemented!()
+    }
+}
