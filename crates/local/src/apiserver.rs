@@ -1,1 +1,28 @@
 //! The API server: what kubectl and kube clients talk to.
+//!
+//! It is a Kubernetes API for one machine: the types, verbs, words and limits are Kubernetes' own,
+//! the store is memory with a journal in one file. It is not a proxy to anything, runs no pods and
+//! no controllers: those are clients of it, like everybody else (see [`ApiServer::client`]).
+//!
+//! ```text
+//! socket ─► transport (TLS, HTTP) ─► authenticate ─┐
+//! ApiServer::client (in process) ──────────────────┴► dispatch ─► rest::{get, create, …}
+//!                                                                    │ registry: what types exist
+//!                                                                    │ schema, defaults, validate, admission
+//!                                                                    ▼
+//!                                                                  store ─► watchers, journal
+//! ```
+//!
+//! What is deliberately absent: authorization (who is authenticated may do everything; RBAC kinds
+//! are stored only), server-side apply, protobuf bodies, CEL rules, conversion webhooks,
+//! aggregated API servers. A request for one of them gets an error that says so.
+
+mod auth;
+mod body;
+mod object;
+mod server;
+mod status;
+mod transport;
+
+pub use auth::{ClientCertificate, User};
+pub use server::{ApiServer, Error, Options};
