@@ -1,0 +1,1 @@
+//! The last configuration on disk.
