@@ -1,1 +1,24 @@
-//! To be written.
+//! Bytes on sockets: HTTP/1 heads and bodies, and what a connection speaks.
+//!
+//! It is not a proxy: no socket, no clock, no random and no configuration. Bytes go in, facts and
+//! bytes come out, so that every rule of RFC 9112 can be tested without a network and fuzzed.
+//!
+//! ```text
+//! first bytes ──► sniff::sniff ──► Http1 │ Http2 │ Tls │ Tcp │ NeedMore
+//!
+//! request head ──► h1::request::Head ──► view: target, authority, fields, framing::Body, …
+//!                                           │ write::request(edits)
+//!                                           ▼
+//!                                  the head for the upstream
+//! response head ─► h1::response::Head ──► view ── write::response(edits) ──► for the client
+//! chunked body ──► h1::chunked::Decoder ──► data, or validated bytes to send on as they are
+//! own answers ◄─── h1::local::write
+//! ```
+
+#[cfg(any())]
+pub mod corpus;
+pub mod error;
+pub mod h1;
+pub mod sniff;
+
+pub use error::{Error, Fault};
