@@ -113,7 +113,7 @@ enum State {
     /// Connects.
     Connecting(stream::Connecting),
     /// Serves.
-    Open(stream::Open),
+    Open(Box<stream::Open>),
 }
 
 /// What ended a wait on an open stream.
@@ -242,23 +242,21 @@ impl Client {
                 State::Connecting(connecting) => match connecting.await {
                     Ok(open) => {
                         tracing::info!(address = %self.settings.address, "connected to the control plane");
-                        self.state = State::Open(open);
+                        self.state = State::Open(Box::new(open));
                         self.status.is_connected = true;
                         self.status.since = Instant::now();
                     }
                     Err(error) => self.disconnect(error),
                 },
-                State::Open(open) => {
-                    match wait(open, &mut self.outbox).await {
-                        Happened::Sent => {}
-                        Happened::Ended(error) => self.disconnect(error),
-                        Happened::Response(response) => {
-                            if let Some(update) = self.receive(*response) {
-                                return update;
-                            }
+                State::Open(open) => match wait(open, &mut self.outbox).await {
+                    Happened::Sent => {}
+                    Happened::Ended(error) => self.disconnect(error),
+                    Happened::Response(response) => {
+                        if let Some(update) = self.receive(*response) {
+                            return update;
                         }
-                    };
-                }
+                    }
+                },
             }
         }
     }

@@ -70,8 +70,7 @@ pub(super) fn connect(
     Box::pin(async move {
         let prepare = settings.prepare_socket;
         let connector = tower::service_fn(move |uri: Uri| dial(uri, prepare.clone()));
-        let channel = endpoint
-            .connect_with_connector(connector)
+        let channel = Box::pin(endpoint.connect_with_connector(connector))
             .await
             .map_err(|error| with_causes(&error))?;
         let mut grpc = tonic::client::Grpc::new(channel).max_decoding_message_size(MAX_RESPONSE);

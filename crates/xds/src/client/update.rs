@@ -154,17 +154,23 @@ impl Update {
         for name in &self.receipt.removed {
             match self.receipt.kind {
                 Kind::Config => self.removed_resources.push(ResourceName(name.clone())),
-                Kind::Endpoints => match name.split_once('/') {
-                    Some((namespace, host)) => self.removed_endpoints.push(ServiceKey {
-                        namespace: namespace.to_owned(),
-                        host: Host::new(host),
-                    }),
-                    None => tracing::warn!(%name, "control plane removed a service with no name"),
-                },
-                Kind::Workload => match name.parse() {
-                    Ok(address) => self.absent_workloads.push(address),
-                    Err(_) => tracing::warn!(%name, "control plane removed a malformed address"),
-                },
+                Kind::Endpoints => {
+                    if let Some((namespace, host)) = name.split_once('/') {
+                        self.removed_endpoints.push(ServiceKey {
+                            namespace: namespace.to_owned(),
+                            host: Host::new(host),
+                        });
+                    } else {
+                        tracing::warn!(%name, "control plane removed a service with no name");
+                    }
+                }
+                Kind::Workload => {
+                    if let Ok(address) = name.parse() {
+                        self.absent_workloads.push(address);
+                    } else {
+                        tracing::warn!(%name, "control plane removed a malformed address");
+                    }
+                }
             }
         }
     }

@@ -1,0 +1,219 @@
+//! The handle through which the control plane publishes and looks at its connections.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::cache::{Cache, Change};
+use super::connection::{Answered, Connection, SubscriptionStatus};
+use super::stats::Stats;
+use crate::{Kind, Node};
+
+/// Publishes resources. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    shared: Arc<Shared>,
+}
+
+/// How one connected proxy stands.
+#[derive(Debug, Clone)]
+pub struct ConnectionStatus {
+    /// Tells connections apart: a proxy that came back may be listed twice for a moment.
+    pub id: u64,
+    /// Who it is.
+    pub node: Node,
+    /// The address that it connects from.
+    pub peer: String,
+    /// Since when.
+    pub since: Instant,
+    /// Its subscriptions, by type.
+    pub subscriptions: Vec<SubscriptionStatus>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    cache: RwLock<Cache>,
+    changed: watch::Sender<Changed>,
+    answered: watch::Sender<u64>,
+    connections: Mutex<BTreeMap<u64, Registered>>,
+    next_id: AtomicU64,
+    stats: Mutex<Stats>,
+}
+
+/// What sessions watch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Changed {
+    /// When something changed last.
+    pub(super) at: Instant,
+    /// The server stops.
+    pub(super) is_closed: bool,
+}
+
+#[derive(Debug)]
+struct Registered {
+    peer: String,
+    since: Instant,
+    connection: Arc<Mutex<Connection>>,
+}
+
+/// A connection in the register; leaves it when dropped.
+#[derive(Debug)]
+pub(super) struct Registration {
+    publisher: Publisher,
+    id: u64,
+    pub(super) connection: Arc<Mutex<Connection>>,
+}
+
+// === impl Publisher ===
+
+impl Default for Publisher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Publisher {
+    /// A publisher of nothing yet.
+    pub fn new() -> Self {
+        let changed = Changed {
+            at: Instant::now(),
+            is_closed: false,
+        };
+        Self {
+            shared: Arc::new(Shared {
+                cache: RwLock::default(),
+                changed: watch::Sender::new(changed),
+                answered: watch::Sender::new(0),
+                connections: Mutex::default(),
+                next_id: AtomicU64::new(1),
+                stats: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Publishes changes as one: no proxy is sent a part of them. Answers how many of them
+    /// changed something; what is as it was costs nobody anything.
+    pub fn apply(&self, changes: impl IntoIterator<Item = Change>) -> usize {
+        let cache = self.shared.cache.write();
+        let changed = cache.unwrap_or_else(PoisonError::into_inner).apply(changes);
+        if changed > 0 {
+            self.shared.changed.send_modify(|c| c.at = Instant::now());
+        }
+        changed
+    }
+
+    /// Ends every stream, so that proxies go to another control plane (or wait for this one).
+    pub fn close(&self) {
+        self.shared.changed.send_modify(|c| c.is_closed = true);
+    }
+
+    /// The version of the whole configuration: the number of changes so far.
+    pub fn version(&self) -> u64 {
+        self.cache().end()
+    }
+
+    /// Number of published resources of a type, and their bytes.
+    pub fn size(&self, kind: Kind) -> (usize, usize) {
+        self.cache().size(kind)
+    }
+
+    /// How every connected proxy stands.
+    pub fn connections(&self) -> Vec<ConnectionStatus> {
+        let registered = lock(&self.shared.connections);
+        let status = |(id, registered): (&u64, &Registered)| {
+            let connection = lock(&registered.connection);
+            ConnectionStatus {
+                id: *id,
+                node: connection.node().clone(),
+                peer: registered.peer.clone(),
+                since: registered.since,
+                subscriptions: connection.status(),
+            }
+        };
+        registered.iter().map(status).collect()
+    }
+
+    /// Changes whenever what proxies refuse may have changed: a NACK, the ACK that ends one, or
+    /// the end of a connection.
+    pub fn refusals_changed(&self) -> watch::Receiver<u64> {
+        self.shared.answered.subscribe()
+    }
+
+    /// What has happened since the start.
+    pub fn stats(&self) -> Stats {
+        lock(&self.shared.stats).clone()
+    }
+
+    pub(super) fn cache(&self) -> RwLockReadGuard<'_, Cache> {
+        let cache = self.shared.cache.read();
+        cache.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn changed(&self) -> watch::Receiver<Changed> {
+        self.shared.changed.subscribe()
+    }
+
+    pub(super) fn register(&self, connection: Connection, peer: String) -> Registration {
+        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let connection = Arc::new(Mutex::new(connection));
+        let registered = Registered {
+            peer,
+            since: Instant::now(),
+            connection: connection.clone(),
+        };
+        lock(&self.shared.connections).insert(id, registered);
+        Registration {
+            publisher: self.clone(),
+            id,
+            connection,
+        }
+    }
+
+    pub(super) fn count(&self, count: impl FnOnce(&mut Stats)) {
+        count(&mut lock(&self.shared.stats));
+    }
+
+    /// Counts an answer and wakes who watches refusals.
+    pub(super) fn answered(&self, answered: &Answered, had_refusals: bool, now: Instant) {
+        let changed_at = self.shared.changed.borrow().at;
+        match answered {
+            Answered::Nothing => {}
+            Answered::Ack { sent, .. } => {
+                if had_refusals {
+                    self.shared.answered.send_modify(|n| *n += 1);
+                }
+                self.count(|stats| {
+                    stats.acknowledgement.observe(now - *sent);
+                    // A proxy that has the last change has converged on it.
+                    if changed_at <= *sent {
+                        stats.convergence.observe(now - changed_at);
+                    }
+                });
+            }
+            Answered::Nack { kind, sent } => {
+                self.shared.answered.send_modify(|n| *n += 1);
+                self.count(|stats| {
+                    *stats.rejects.entry(*kind).or_default() += 1;
+                    stats.acknowledgement.observe(now - *sent);
+                });
+            }
+        }
+    }
+}
+
+// === impl Registration ===
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        lock(&self.publisher.shared.connections).remove(&self.id);
+        self.publisher.shared.answered.send_modify(|n| *n += 1);
+    }
+}
+
+/// Locks; a panic elsewhere must not stop every proxy, and no state is left half written.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
