@@ -79,13 +79,12 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Settings, Er
                 "a flag was expected; values are written --name=value",
             ));
         };
-        let (name, value) = match flag.split_once('=') {
-            Some((name, value)) => (name, value.to_owned()),
-            None => {
-                let why = "the flag has no value; to give an empty one write --name=";
-                let value = arguments.next().ok_or_else(|| error(flag, "", why))?;
-                (flag, value)
-            }
+        let (name, value) = if let Some((name, value)) = flag.split_once('=') {
+            (name, value.to_owned())
+        } else {
+            let why = "the flag has no value; to give an empty one write --name=";
+            let value = arguments.next().ok_or_else(|| error(flag, "", why))?;
+            (flag, value)
         };
         set(&mut settings, name, &value)?;
     }

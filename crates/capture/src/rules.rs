@@ -166,7 +166,7 @@ impl Settings {
         ]);
         let proxies = self.proxies();
         for proxy in &proxies {
-            rules.extend(self.own_service(proxy));
+            rules.extend(own_service(proxy));
         }
         rules.push(stays(Match::Output("lo".into()), "within the pod"));
         for proxy in proxies {
@@ -200,21 +200,6 @@ impl Settings {
         signs.extend(self.proxy_gids.iter().map(|gid| Match::Group(*gid)));
         signs
     }
-
-    /// A call of the application to its own service, that the outbound side sends to the pod's
-    /// own address, passes the inbound side as a call from elsewhere does.
-    fn own_service(&self, proxy: &Match) -> [Rule; 2] {
-        let localhost: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        localhost.map(|localhost| {
-            tcp()
-                .when(Match::Output("lo".into()))
-                .when(proxy.clone())
-                .unless(Match::to(localhost))
-                .unless(Match::tcp(HBONE_PORT))
-                .verdict(Verdict::Goto("to_inbound".into()))
-                .because("own service")
-        })
-    }
 }
 
 /// Puts the rules in place in the calling thread's network namespace, atomically; what was
@@ -224,7 +209,14 @@ pub fn install(settings: &Settings) -> Result<(), Error> {
         link::Connection::open()?
             .add_address("lo", IpNet::from(IpAddr::from(INBOUND_SOURCE_V6)))?;
     }
-    Connection::open()?.replace(&settings.table())
+    let table = settings.table();
+    Connection::open()?.replace(&table)?;
+    for chain in &table.chains {
+        for rule in &chain.rules {
+            tracing::debug!(table = TABLE, chain = chain.name, %rule, "captures");
+        }
+    }
+    Ok(())
 }
 
 /// Takes everything away that [`install`] put in place; without effect if there is nothing.
@@ -238,6 +230,21 @@ pub fn remove() -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// A call of the application to its own service, that the outbound side sends to the pod's
+/// own address, passes the inbound side as a call from elsewhere does.
+fn own_service(proxy: &Match) -> [Rule; 2] {
+    let localhost: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    localhost.map(|localhost| {
+        tcp()
+            .when(Match::Output("lo".into()))
+            .when(proxy.clone())
+            .unless(Match::to(localhost))
+            .unless(Match::tcp(HBONE_PORT))
+            .verdict(Verdict::Goto("to_inbound".into()))
+            .because("own service")
+    })
 }
 
 fn tcp() -> Rule {

@@ -1,6 +1,6 @@
 //! Expressions: the kernel's instructions, of which a rule is a list; to and from its bytes.
 
-use std::fmt;
+mod text;
 
 use super::{Verdict, abi};
 use crate::netlink::message::{Attributes, Message};
@@ -147,9 +147,6 @@ pub enum Expression {
     Other(String),
 }
 
-/// A number in the order of the network.
-type Number = u32;
-
 // === impl Expression ===
 
 impl Expression {
@@ -189,11 +186,13 @@ impl Expression {
         }
     }
 
+    #[allow(clippy::too_many_lines, reason = "a table: one arm per expression")]
     fn attributes(&self, m: &mut Message) {
         match self {
-            Self::Meta { key, register } => m.be32(1, *register).be32(2, *key),
             Self::SetMeta { key, register } => m.be32(2, *key).be32(3, *register),
-            Self::Connection { key, register } => m.be32(1, *register).be32(2, *key),
+            Self::Meta { key, register } | Self::Connection { key, register } => {
+                m.be32(1, *register).be32(2, *key)
+            }
             Self::SetConnection { key, register } => m.be32(2, *key).be32(4, *register),
             Self::Payload {
                 base,
@@ -227,7 +226,7 @@ impl Expression {
                 mask,
                 xor,
             } => {
-                let length = Number::try_from(mask.len()).expect("masks have at most 16 bytes");
+                let length = u32::try_from(mask.len()).expect("masks have at most 16 bytes");
                 m.be32(1, *register).be32(2, *register).be32(3, length);
                 m.nest(4, data(mask)).nest(5, data(xor))
             }
@@ -284,6 +283,7 @@ impl Expression {
         };
     }
 
+    #[allow(clippy::too_many_lines, reason = "a table: one arm per expression")]
     fn read(name: &str, a: &Attributes<'_>) -> Option<Self> {
         let value = |kind| Some(a.nested(kind).get(abi::attr::DATA_VALUE)?.to_vec());
         Some(match name {
@@ -373,84 +373,9 @@ impl Expression {
     }
 }
 
-impl fmt::Display for Expression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Meta { key, register } => write!(f, "meta {key} => {register}"),
-            Self::SetMeta { key, register } => write!(f, "meta {key} <= {register}"),
-            Self::Connection { key, register } => write!(f, "ct {key} => {register}"),
-            Self::SetConnection { key, register } => write!(f, "ct {key} <= {register}"),
-            Self::Payload {
-                base,
-                offset,
-                length,
-                register,
-            } => {
-                write!(f, "payload {base}+{offset}/{length} => {register}")
-            }
-            Self::Compare {
-                register,
-                is_equal,
-                value,
-            } => {
-                let sign = if *is_equal { "==" } else { "!=" };
-                write!(f, "{register} {sign} {}", hex(value))
-            }
-            Self::Range {
-                register,
-                is_within,
-                first,
-                last,
-            } => {
-                let sign = if *is_within { "in" } else { "not in" };
-                write!(f, "{register} {sign} {}-{}", hex(first), hex(last))
-            }
-            Self::Bitwise {
-                register,
-                mask,
-                xor,
-            } => {
-                write!(f, "{register} & {} ^ {}", hex(mask), hex(xor))
-            }
-            Self::Lookup {
-                set,
-                register,
-                to,
-                is_inverted,
-                ..
-            } => {
-                let not = if *is_inverted { "not " } else { "" };
-                write!(f, "{register} {not}@{set}")?;
-                to.map_or(Ok(()), |to| write!(f, " => {to}"))
-            }
-            Self::Immediate { register, value } => write!(f, "{} => {register}", hex(value)),
-            Self::Verdict(verdict) => verdict.fmt(f),
-            Self::Random { modulus, register } => write!(f, "random mod {modulus} => {register}"),
-            Self::DestinationType { register } => write!(f, "fib daddr type => {register}"),
-            Self::Nat {
-                is_destination,
-                address,
-                port,
-                ..
-            } => {
-                let kind = if *is_destination { "dnat" } else { "snat" };
-                write!(f, "{kind} to {address}")?;
-                port.map_or(Ok(()), |port| write!(f, ":{port}"))
-            }
-            Self::Redirect { port } => write!(f, "redirect to {port}"),
-            Self::Masquerade => f.write_str("masquerade"),
-            Self::Reject { kind, code } => write!(f, "reject {kind}/{code}"),
-            Self::Counter { packets, bytes } => {
-                write!(f, "counter {packets} packets {bytes} bytes")
-            }
-            Self::Other(name) => write!(f, "{name} ?"),
-        }
-    }
-}
-
-const RANDOM: Number = 1; // NFT_NG_RANDOM
-const FIB_TYPE: Number = 3; // NFT_FIB_RESULT_ADDRTYPE
-const FIB_DESTINATION: Number = 2; // NFTA_FIB_F_DADDR
+const RANDOM: u32 = 1; // NFT_NG_RANDOM
+const FIB_TYPE: u32 = 3; // NFT_FIB_RESULT_ADDRTYPE
+const FIB_DESTINATION: u32 = 2; // NFTA_FIB_F_DADDR
 
 /// Fills an attribute with a value.
 pub(super) fn data(value: &[u8]) -> impl FnOnce(&mut Message) + '_ {
@@ -493,7 +418,7 @@ pub(super) fn verdict_from_wire(data: &Attributes<'_>) -> Option<Verdict> {
     })
 }
 
-fn equality(is_equal: bool) -> Number {
+fn equality(is_equal: bool) -> u32 {
     if is_equal {
         abi::cmp::EQ
     } else {
@@ -501,7 +426,7 @@ fn equality(is_equal: bool) -> Number {
     }
 }
 
-fn is_equal(operation: Number) -> Option<bool> {
+fn is_equal(operation: u32) -> Option<bool> {
     match operation {
         abi::cmp::EQ => Some(true),
         abi::cmp::NEQ => Some(false),
@@ -513,20 +438,13 @@ fn be64(bytes: &[u8]) -> Option<u64> {
     bytes.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold("0x".to_owned(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::netlink::message::split;
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a table: one of each expression")]
     fn what_is_written_is_read_back() {
         let all = [
             Expression::Meta {

@@ -93,11 +93,13 @@ impl Field {
     /// How many bytes it has.
     pub(super) fn length(self) -> u32 {
         match self {
-            Self::SourceAddress(Ip::V6) | Self::DestinationAddress(Ip::V6) => 16,
+            Self::SourceAddress(Ip::V6)
+            | Self::DestinationAddress(Ip::V6)
+            | Self::Input
+            | Self::Output => 16,
             Self::SourceAddress(Ip::V4) | Self::DestinationAddress(Ip::V4) | Self::Mark => 4,
             Self::Protocol => 1,
             Self::SourcePort | Self::DestinationPort => 2,
-            Self::Input | Self::Output => 16,
         }
     }
 
@@ -240,6 +242,9 @@ impl Set {
         let [field] = *self.key.as_slice() else {
             return Err(self.invalid("a set of intervals has one field"));
         };
+        if matches!(field, Field::Mark) {
+            return Err(self.invalid("marks have no order of bytes in which ranges are looked up"));
+        }
         let mut ranges = Vec::new();
         for element in &self.elements {
             let [value] = element.key.as_slice() else {
