@@ -1,0 +1,55 @@
+# Two commands do everything: `make demo` and `make test`.
+# `make demo` leaves a mesh with Bookinfo running; `target/release/lateen down` ends it.
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BIN := $(TARGET)/release
+# Programs that people run, as they are shipped.
+PROGRAMS := -p lateen-cli -p lateen-proxy -p bookinfo
+# Seconds that each fuzz target runs in `make test`.
+FUZZ_SECONDS ?= 60
+
+.PHONY: help demo build test lint unit e2e fuzz bench clean setup
+
+help:
+	@echo "make demo    build everything, start a mesh with Bookinfo on this machine, print its URLs"
+	@echo "make test    lint, unit, integration, fuzz (1 min a target) and end-to-end tests"
+	@echo "make bench   measure beside Envoy, HAProxy, nginx and a TCP relay"
+	@echo "make lint    format, sizes, boundaries, clippy"
+	@echo "make clean   remove what was built"
+
+setup:
+	@testkit/setup.sh build
+
+build: setup
+	$(CARGO) build --release $(PROGRAMS)
+
+demo: build
+	@testkit/setup.sh demo
+	@$(BIN)/lateen up --bookinfo
+
+test: setup lint unit fuzz e2e
+	@echo "make test: everything passed"
+
+lint: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) run -q -p xtask -- check
+	$(CARGO) clippy -q --workspace --all-targets -- -D warnings
+
+unit: setup
+	@testkit/setup.sh test
+	$(CARGO) test --workspace --exclude lateen-e2e
+
+fuzz: setup
+	fuzz/run.sh $(FUZZ_SECONDS)
+
+e2e: build
+	@testkit/setup.sh test
+	LATEEN_BIN_DIR=$(abspath $(BIN)) $(CARGO) test -p lateen-e2e -- --nocapture --test-threads=1
+
+bench: build
+	@testkit/setup.sh bench
+	bench/run.sh
+
+clean:
+	$(CARGO) clean

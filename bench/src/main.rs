@@ -1,0 +1,293 @@
+//! Measures Lateen's proxy beside its peers: one interleaved run, one worker each, the same origin,
+//! the same load, CPU time per request from /proc as the figure that counts.
+//!
+//! Rounds go peer by peer, forwards and then backwards, so that a machine that slows down slows
+//! down everybody. The load generator and the origin have a core of their own where there are two.
+
+#![allow(clippy::print_stdout, reason = "the table is what this program is for")]
+
+mod load;
+mod origin;
+mod peers;
+mod procfs;
+mod relay;
+mod report;
+mod strace;
+mod xds;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use tokio::task::LocalSet;
+
+use crate::load::{Load, Outcome};
+use crate::peers::{Peer, Setup};
+use crate::report::{Results, Row};
+
+/// Measures Lateen's proxy beside Envoy, HAProxy, nginx and a TCP relay.
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The whole comparison.
+    Run(Run),
+    /// The upstream.
+    Origin {
+        /// Port to listen on.
+        #[arg(long)]
+        port: u16,
+    },
+    /// The floor.
+    Relay {
+        /// Port to listen on.
+        #[arg(long)]
+        port: u16,
+        /// The origin's port.
+        #[arg(long)]
+        upstream: u16,
+    },
+}
+
+#[derive(clap::Args)]
+struct Run {
+    /// `lateen-proxy`.
+    #[arg(long)]
+    lateen_proxy: PathBuf,
+    /// Where results are written.
+    #[arg(long, default_value = "bench/results.json")]
+    results: PathBuf,
+    /// Rounds; each measures every peer once.
+    #[arg(long, default_value_t = 4)]
+    rounds: u32,
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    /// Only workloads whose name contains this.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Only these peers.
+    #[arg(long, value_delimiter = ',')]
+    peers: Vec<String>,
+}
+
+/// Connections at saturation, and at fixed rates.
+const CONNECTIONS: u32 = 32;
+
+fn main() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    LocalSet::new().block_on(&runtime, async {
+        match Args::parse().command {
+            Command::Run(run) => compare(run).await,
+            Command::Origin { port } => origin::serve(port).await,
+            Command::Relay { port, upstream } => relay::serve(port, upstream).await,
+        }
+    })
+}
+
+async fn compare(run: Run) -> anyhow::Result<()> {
+    let folder = std::env::temp_dir().join(format!("lateen-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let origin = peers::free_port()?;
+    tokio::task::spawn_local(origin::serve(origin));
+    let lateen = peers::free_port()?;
+    let xds = xds::serve(origin, lateen).await?;
+    let pin =
+        std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) || is_pinned();
+    let setup = Setup {
+        folder: folder.clone(),
+        origin,
+        xds,
+        lateen,
+        lateen_proxy: run.lateen_proxy.clone(),
+        pin,
+    };
+    let wanted =
+        |peer: &Peer| run.peers.is_empty() || run.peers.iter().any(|name| name == peer.name());
+    let mut results = Results {
+        rows: Vec::new(),
+        missing: Vec::new(),
+    };
+    let mut present = Vec::new();
+    for peer in Peer::ALL.into_iter().filter(wanted) {
+        match peers::start(peer, &setup) {
+            Ok(_) => present.push(peer),
+            Err(error) => results.missing.push(format!("{}: {error:#}", peer.name())),
+        }
+    }
+    for workload in workloads(&run) {
+        eprintln!("{} …", workload.name);
+        results
+            .rows
+            .extend(measure(&workload, &present, &setup, run.rounds).await?);
+    }
+    print!("{}", report::table(&results));
+    let json = serde_json::to_string_pretty(&results)?;
+    std::fs::write(&run.results, json + "\n").with_context(|| run.results.display().to_string())?;
+    std::fs::remove_dir_all(&folder).ok();
+    Ok(())
+}
+
+/// A run under `taskset` sees one core although the machine has more.
+fn is_pinned() -> bool {
+    std::fs::read_to_string("/sys/devices/system/cpu/online").is_ok_and(|text| text.trim() != "0")
+}
+
+struct Workload {
+    name: String,
+    body: usize,
+    rate: Option<u32>,
+    duration: Duration,
+}
+
+fn workloads(run: &Run) -> Vec<Workload> {
+    let mut list = Vec::new();
+    for (size, body) in [("512b", 512), ("64k", 64 << 10)] {
+        for (speed, rate) in [
+            ("saturated", None),
+            ("1k", Some(1_000)),
+            ("10k", Some(10_000)),
+        ] {
+            let name = format!("h1-{size}-{speed}");
+            if name.contains(&run.only) {
+                list.push(Workload {
+                    name,
+                    body,
+                    rate,
+                    duration: Duration::from_secs(run.seconds),
+                });
+            }
+        }
+    }
+    list
+}
+
+async fn measure(
+    workload: &Workload,
+    present: &[Peer],
+    setup: &Setup,
+    rounds: u32,
+) -> anyhow::Result<Vec<Row>> {
+    let mut samples: Vec<Vec<Sample>> = present.iter().map(|_| Vec::new()).collect();
+    let mut running = Vec::new();
+    for &peer in present {
+        running.push(peers::start(peer, setup)?);
+    }
+    for round in 0..rounds {
+        let forwards = 0..present.len();
+        let order: Vec<usize> = if round % 2 == 0 {
+            forwards.collect()
+        } else {
+            forwards.rev().collect()
+        };
+        for index in order {
+            samples[index].push(sample(workload, &running[index]).await);
+        }
+    }
+    let mut rows = Vec::new();
+    for (index, peer) in present.iter().enumerate() {
+        let mut row = row(workload, *peer, &samples[index]);
+        row.rss_mb = procfs::rss_mb(&procfs::family(running[index].pid()));
+        if workload.rate.is_none() {
+            let load = load_of(workload, running[index].port);
+            row.syscalls_per_request =
+                strace::syscalls_per_request(running[index].pid(), &load, &setup.folder).await;
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// One measurement of one peer.
+struct Sample {
+    cpu_us_per_request: f64,
+    seconds: f64,
+    outcome: Outcome,
+}
+
+async fn sample(workload: &Workload, peer: &peers::Running) -> Sample {
+    let load = load_of(workload, peer.port);
+    // Connections and pools are warm before anything counts.
+    load::run(&Load {
+        duration: Duration::from_millis(300),
+        ..load.clone()
+    })
+    .await;
+    let family = procfs::family(peer.pid());
+    let before = procfs::cpu(&family);
+    let began = std::time::Instant::now();
+    let outcome = load::run(&load).await;
+    let seconds = began.elapsed().as_secs_f64();
+    let cpu = procfs::cpu(&family).saturating_sub(before);
+    Sample {
+        cpu_us_per_request: cpu.as_secs_f64() * 1e6 / count(outcome.requests.max(1)),
+        seconds,
+        outcome,
+    }
+}
+
+fn load_of(workload: &Workload, port: u16) -> Load {
+    Load {
+        port,
+        body: workload.body,
+        connections: CONNECTIONS,
+        rate: workload.rate,
+        duration: workload.duration,
+    }
+}
+
+fn row(workload: &Workload, peer: Peer, samples: &[Sample]) -> Row {
+    let mut cpu: Vec<f64> = samples
+        .iter()
+        .map(|sample| sample.cpu_us_per_request)
+        .collect();
+    cpu.sort_by(f64::total_cmp);
+    let requests: u64 = samples.iter().map(|sample| sample.outcome.requests).sum();
+    let seconds: f64 = samples.iter().map(|sample| sample.seconds).sum();
+    let mut all = Outcome::default();
+    for sample in samples {
+        all.latencies.extend(&sample.outcome.latencies);
+        all.errors += sample.outcome.errors;
+    }
+    all.latencies.sort_unstable();
+    Row {
+        workload: workload.name.clone(),
+        peer: peer.name(),
+        cpu_us_per_request: median(&cpu),
+        rps: count(requests) / seconds,
+        p50_us: all.percentile(0.5),
+        p99_us: all.percentile(0.99),
+        rss_mb: 0.0,
+        syscalls_per_request: None,
+        errors: all.errors,
+        cpu_us_spread: [
+            cpu.first().copied().unwrap_or(0.0),
+            cpu.last().copied().unwrap_or(0.0),
+        ],
+    }
+}
+
+/// The middle of a sorted list.
+fn median(sorted: &[f64]) -> f64 {
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => 0.0,
+        length if length % 2 == 1 => sorted[middle],
+        _ => f64::midpoint(sorted[middle - 1], sorted[middle]),
+    }
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "counts of a run are far below 2^52"
+)]
+pub(crate) fn count(number: u64) -> f64 {
+    number as f64
+}

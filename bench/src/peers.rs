@@ -1,0 +1,271 @@
+//! The peers: how each is configured to do the same job with one worker.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+/// A proxy that is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// Ours, configured through xDS.
+    Lateen,
+    /// Envoy.
+    Envoy,
+    /// HAProxy.
+    Haproxy,
+    /// nginx.
+    Nginx,
+    /// A relay that looks at nothing: the floor.
+    TcpRelay,
+}
+
+impl Peer {
+    /// All of them, in the order of the table.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Lateen,
+        Self::Envoy,
+        Self::Haproxy,
+        Self::Nginx,
+        Self::TcpRelay,
+    ];
+
+    /// The name in results.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Lateen => "lateen",
+            Self::Envoy => "envoy",
+            Self::Haproxy => "haproxy",
+            Self::Nginx => "nginx",
+            Self::TcpRelay => "tcp-relay",
+        }
+    }
+}
+
+/// What all peers need to know.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    /// A folder of this run for configurations and logs.
+    pub(crate) folder: PathBuf,
+    /// The origin's port.
+    pub(crate) origin: u16,
+    /// The xDS server's port, for ours.
+    pub(crate) xds: u16,
+    /// The port of the Gateway that the xDS server sends to ours.
+    pub(crate) lateen: u16,
+    /// `lateen-proxy`.
+    pub(crate) lateen_proxy: PathBuf,
+    /// Pins a program to the peers' core, where there is more than one.
+    pub(crate) pin: bool,
+}
+
+/// A running peer; ends with the value.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    /// Where it listens.
+    pub(crate) port: u16,
+}
+
+impl Running {
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for pid in crate::procfs::family(self.child.id()).into_iter().rev() {
+            Command::new("kill")
+                .args(["-KILL", &pid.to_string()])
+                .status()
+                .ok();
+        }
+        self.child.wait().ok();
+    }
+}
+
+/// Starts a peer and waits until it listens.
+pub(crate) fn start(peer: Peer, setup: &Setup) -> anyhow::Result<Running> {
+    let port = if peer == Peer::Lateen {
+        setup.lateen
+    } else {
+        free_port()?
+    };
+    let mut command = match peer {
+        Peer::Lateen => lateen(setup),
+        Peer::Envoy | Peer::Haproxy | Peer::Nginx => configured(peer, port, setup)?,
+        Peer::TcpRelay => {
+            let mut command = setup.program(&std::env::current_exe()?);
+            let origin = setup.origin.to_string();
+            command.args(["relay", "--port", &port.to_string(), "--upstream", &origin]);
+            command
+        }
+    };
+    let log = std::fs::File::create(setup.folder.join(format!("{}.log", peer.name())))?;
+    command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    let child = command
+        .spawn()
+        .with_context(|| format!("{} is not installed", peer.name()))?;
+    let mut running = Running { child, port };
+    wait(&mut running, peer, setup)?;
+    Ok(running)
+}
+
+/// Ours as a gateway, told what to do by the xDS server.
+fn lateen(setup: &Setup) -> Command {
+    let mut command = setup.program(&setup.lateen_proxy);
+    let discovery = format!("127.0.0.1:{}", setup.xds);
+    command
+        .args([
+            "gateway",
+            "--concurrency",
+            "1",
+            "--discovery-address",
+            &discovery,
+        ])
+        .args([
+            "--admin-port",
+            "0",
+            "--status-port",
+            "0",
+            "--metrics-port",
+            "0",
+            "--prometheus-port",
+            "0",
+        ])
+        .arg("--snapshot-dir")
+        .arg(setup.folder.join("lateen"))
+        .env("POD_NAME", "bench")
+        .env("POD_NAMESPACE", "bench")
+        .env("INSTANCE_IP", "127.0.0.1");
+    command
+}
+
+/// A peer that reads a file.
+fn configured(peer: Peer, port: u16, setup: &Setup) -> anyhow::Result<Command> {
+    let file = setup.folder.join(format!("{}.conf", peer.name()));
+    let text = match peer {
+        Peer::Envoy => envoy(port, setup.origin),
+        Peer::Haproxy => haproxy(port, setup.origin),
+        Peer::Nginx | Peer::Lateen | Peer::TcpRelay => nginx(port, setup.origin, &setup.folder),
+    };
+    std::fs::write(&file, text)?;
+    let mut command = setup.program(Path::new(peer.name()));
+    match peer {
+        Peer::Envoy => command.args([
+            "--concurrency",
+            "1",
+            "--disable-hot-restart",
+            "-l",
+            "error",
+            "-c",
+        ]),
+        Peer::Haproxy => command.args(["-db", "-f"]),
+        Peer::Nginx | Peer::Lateen | Peer::TcpRelay => {
+            command.arg("-p").arg(&setup.folder).arg("-c")
+        }
+    };
+    command.arg(&file);
+    Ok(command)
+}
+
+fn wait(running: &mut Running, peer: Peer, setup: &Setup) -> anyhow::Result<()> {
+    let end = Instant::now() + Duration::from_secs(15);
+    while std::net::TcpStream::connect(("127.0.0.1", running.port)).is_err() {
+        if let Some(status) = running.child.try_wait()? {
+            bail!(
+                "{} ended with {status}; see {}",
+                peer.name(),
+                setup.folder.display()
+            );
+        }
+        if Instant::now() > end {
+            bail!(
+                "{} does not listen after 15 s; see {}",
+                peer.name(),
+                setup.folder.display()
+            );
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+impl Setup {
+    /// A command for a program, on the peers' core.
+    fn program(&self, program: &Path) -> Command {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = if self.pin {
+            let mut command = Command::new("taskset");
+            command.args(["-c", "0"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
+        command
+    }
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?
+        .local_addr()?
+        .port())
+}
+
+fn envoy(port: u16, origin: u16) -> String {
+    format!(
+        r#"static_resources:
+  listeners:
+  - address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: bench
+          route_config:
+            virtual_hosts:
+            - name: bench
+              domains: ["bench.example"]
+              routes: [{{match: {{prefix: "/"}}, route: {{cluster: origin}}}}]
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+  clusters:
+  - name: origin
+    connect_timeout: 1s
+    load_assignment:
+      cluster_name: origin
+      endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {origin}}}}}}}}}]}}]
+"#
+    )
+}
+
+fn haproxy(port: u16, origin: u16) -> String {
+    format!(
+        "global\n  nbthread 1\n  maxconn 1000\ndefaults\n  mode http\n  timeout client 30s\n  timeout server 30s\n  \
+         timeout connect 1s\n  http-reuse always\n  option http-keep-alive\nfrontend bench\n  bind 127.0.0.1:{port}\n  \
+         acl bench hdr(host) -i bench.example\n  use_backend origin if bench\nbackend origin\n  server origin 127.0.0.1:{origin}\n"
+    )
+}
+
+fn nginx(port: u16, origin: u16, folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        "daemon off;\nworker_processes 1;\npid {folder}/nginx.pid;\nerror_log {folder}/nginx.error.log error;\n\
+         events {{ worker_connections 1024; }}\nhttp {{\n  access_log off;\n  keepalive_requests 1000000000;\n  \
+         proxy_temp_path {folder}/nginx-proxy;\n  client_body_temp_path {folder}/nginx-body;\n  \
+         fastcgi_temp_path {folder}/nginx-f;\n  uwsgi_temp_path {folder}/nginx-u;\n  scgi_temp_path {folder}/nginx-s;\n  \
+         upstream origin {{ server 127.0.0.1:{origin}; keepalive 128; keepalive_requests 1000000000; }}\n  \
+         server {{ listen 127.0.0.1:{port}; server_name bench.example;\n    location / {{ proxy_pass http://origin; \
+         proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host; proxy_buffers 16 16k; }} }}\n}}\n"
+    )
+}
