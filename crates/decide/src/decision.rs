@@ -48,6 +48,24 @@ pub struct Origin {
     pub block: u32,
 }
 
+// === impl Origin ===
+
+impl Origin {
+    /// The object as a whole.
+    pub(crate) fn whole(object: &Arc<ObjectRef>) -> Self {
+        Self::block(object, 0, 0)
+    }
+
+    /// A `match` block of a rule of the object.
+    pub(crate) fn block(object: &Arc<ObjectRef>, rule: usize, block: usize) -> Self {
+        Self {
+            object: Arc::clone(object),
+            rule: u32::try_from(rule).unwrap_or(u32::MAX),
+            block: u32::try_from(block).unwrap_or(u32::MAX),
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} rule {} match {}", self.object, self.rule, self.block)

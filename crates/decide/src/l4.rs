@@ -3,15 +3,20 @@
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
+use lateen_model::HostPattern;
 
+use crate::authority::canonical;
 use crate::cluster::ClusterId;
 use crate::decision::Route;
+use crate::hosts::{HostIndex, HostIndexBuilder};
 
 /// Where connections go that are not routed request by request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TcpRoute {
-    /// Tried in order; the last one takes everything.
-    pub(crate) rules: Box<[TcpRule]>,
+    /// Tried in order.
+    rules: Box<[TcpRule]>,
+    /// What none of them takes.
+    otherwise: Route,
 }
 
 /// One rule for connections.
@@ -24,10 +29,24 @@ pub(crate) struct TcpRule {
 }
 
 /// Where TLS connections go that the mesh does not open.
-#[derive(Debug, Clone, Default)]
-pub struct SniTable {}
+#[derive(Debug)]
+pub struct SniTable {
+    hosts: HostIndex,
+    /// For each pattern its rules in order, then those of wider patterns.
+    lists: Box<[Box<[TcpRule]>]>,
+}
+
+// === impl TcpRoute ===
 
 impl TcpRoute {
+    /// Tries the rules in order, then takes the last one.
+    pub(crate) fn new(rules: Vec<TcpRule>, otherwise: Route) -> Self {
+        Self {
+            rules: rules.into(),
+            otherwise,
+        }
+    }
+
     /// Decides on a connection: never refuses, but the cluster may not exist
     /// ([`lateen_model::Reason::NoCluster`]) or be [`ClusterId::BLACK_HOLE`].
     pub fn decide(
@@ -35,12 +54,57 @@ impl TcpRoute {
         destination: SocketAddr,
         random: impl FnOnce() -> u64,
     ) -> (ClusterId, &Route) {
-        let _ = (destination, random);
-        unimplemented!()
+        let rule = self.rules.iter().find(|rule| rule.takes(destination));
+        let route = rule.map_or(&self.otherwise, |rule| &rule.route);
+        let cluster = route.split.pick(random);
+        (cluster.unwrap_or(ClusterId::BLACK_HOLE), route)
+    }
+
+    /// Every route, in order.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        let rules = self.rules.iter().map(|rule| &rule.route);
+        rules.chain(std::iter::once(&self.otherwise))
     }
 }
 
+// === impl TcpRule ===
+
+impl TcpRule {
+    fn takes(&self, destination: SocketAddr) -> bool {
+        let address = destination.ip().to_canonical();
+        self.subnets.is_empty() || self.subnets.iter().any(|net| net.contains(&address))
+    }
+}
+
+// === impl SniTable ===
+
 impl SniTable {
+    /// Compiles rules in order: exact names come before the longest wildcard, and for one
+    /// pattern the first rule that takes the destination wins.
+    pub(crate) fn compile(rules: &[(HostPattern, TcpRule)]) -> Self {
+        let mut hosts = HostIndexBuilder::new();
+        let mut patterns: Vec<HostPattern> = Vec::new();
+        for (pattern, _) in rules {
+            if !patterns.contains(pattern) {
+                let at = u32::try_from(patterns.len()).unwrap_or(u32::MAX);
+                hosts.claim(pattern, at);
+                patterns.push(pattern.clone());
+            }
+        }
+        let lists = patterns.iter().map(|pattern| {
+            let mut matching: Vec<_> = rules
+                .iter()
+                .filter(|(wider, _)| pattern.is_subset_of(wider))
+                .collect();
+            matching.sort_by_key(|(wider, _)| std::cmp::Reverse(specificity(wider)));
+            matching.into_iter().map(|(_, rule)| rule.clone()).collect()
+        });
+        Self {
+            lists: lists.collect(),
+            hosts: hosts.build(),
+        }
+    }
+
     /// Decides on a TLS connection by the server name of its ClientHello (as sent); `None` if no
     /// rule names it: then the listener's `tcp` route decides.
     pub fn decide(
@@ -49,7 +113,26 @@ impl SniTable {
         destination: SocketAddr,
         random: impl FnOnce() -> u64,
     ) -> Option<(ClusterId, &Route)> {
-        let _ = (server_name, destination, random);
-        unimplemented!()
+        // Once per connection, beside a TLS handshake: two small allocations do not count.
+        let (mut space, mut backwards) = (Vec::new(), Vec::new());
+        let host = canonical(server_name, &mut space);
+        let list = &self.lists[self.hosts.find(host, &mut backwards)? as usize];
+        let rule = list.iter().find(|rule| rule.takes(destination))?;
+        let cluster = rule.route.split.pick(random);
+        Some((cluster.unwrap_or(ClusterId::BLACK_HOLE), &rule.route))
+    }
+
+    /// Every route; one may come more than once.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.lists.iter().flatten().map(|rule| &rule.route)
+    }
+}
+
+/// Orders patterns: exact, then by the length of the suffix, then `*`.
+pub(crate) fn specificity(pattern: &HostPattern) -> (u8, usize) {
+    match pattern {
+        HostPattern::Any => (0, 0),
+        HostPattern::Suffix(suffix) => (1, suffix.len()),
+        HostPattern::Exact(host) => (2, host.as_str().len()),
     }
 }

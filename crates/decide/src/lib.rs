@@ -22,14 +22,22 @@
 
 pub mod authority;
 pub mod cluster;
+mod compile;
+mod condition;
 pub mod decision;
 pub mod error;
 pub mod facts;
+mod hosts;
 pub mod l4;
+mod matcher;
 pub mod path;
+mod pattern;
 pub mod plan;
+mod policies;
+mod registry;
 pub mod store;
 pub mod table;
+mod trie;
 
 pub use cluster::{Cluster, ClusterId, Endpoint, Load, ServiceLabels, Upstream};
 pub use decision::{Decision, Origin, Route, Trace};

@@ -1,19 +1,53 @@
 //! The plan: everything that the data path reads, immutable, shared by all workers.
+//!
+//! A plan is two parts: the routing, which changes with rules and services, and the clusters,
+//! which change with every pod. A new endpoint makes a new plan with the same routing.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use lateen_model::mesh::Mesh;
 use lateen_model::proxy::Proxy;
 use lateen_model::{ObjectRef, Protocol};
 
 use crate::cluster::{Cluster, ClusterId, ServiceLabels};
+use crate::hosts::FixedMap;
 use crate::l4::{SniTable, TcpRoute};
 use crate::table::RouteTable;
 
 /// What the data path reads.
 #[derive(Debug)]
-pub struct Plan {}
+pub struct Plan {
+    pub(crate) routing: Arc<Routing>,
+    /// Endpoints of headless services, by address and service port.
+    pub(crate) headless: Arc<FixedMap<(IpAddr, u16), Arc<Outbound>>>,
+    /// By id; none where no such destination exists.
+    pub(crate) clusters: Vec<Option<Arc<Cluster>>>,
+}
+
+/// The part of a plan that does not depend on endpoints.
+#[derive(Debug)]
+pub(crate) struct Routing {
+    pub(crate) mesh: Arc<Mesh>,
+    pub(crate) proxy: Option<Arc<Proxy>>,
+    pub(crate) outbound: OutboundMap,
+    pub(crate) inbound: FixedMap<u16, Inbound>,
+    pub(crate) inbound_otherwise: Inbound,
+    pub(crate) listeners: Vec<Arc<GatewayListener>>,
+    pub(crate) notices: Vec<(ObjectRef, String)>,
+}
+
+/// Finds what happens to a destination: its own address, its range, its port, or the rest.
+#[derive(Debug)]
+pub(crate) struct OutboundMap {
+    pub(crate) addresses: FixedMap<(IpAddr, u16), Arc<Outbound>>,
+    pub(crate) ranges: FixedMap<(IpNet, u16), Arc<Outbound>>,
+    /// The lengths of the prefixes in `ranges`, longest first.
+    pub(crate) range_lengths: Vec<u8>,
+    pub(crate) ports: FixedMap<u16, Arc<Outbound>>,
+    pub(crate) otherwise: Arc<Outbound>,
+}
 
 /// What happens to outbound connections to one original destination.
 ///
@@ -66,7 +100,7 @@ pub struct GatewayListener {
     pub bind: Option<IpAddr>,
     /// The port to listen on: the target port of the gateway's Service.
     pub port: u16,
-    /// The port as the Gateway objects write it, for `:authority`-less redirects and logs.
+    /// The port as the first Gateway writes it.
     pub server_port: u16,
     /// The Gateway objects behind it.
     pub origins: Vec<ObjectRef>,
@@ -85,55 +119,87 @@ pub enum Serve {
     Tcp(Arc<TcpRoute>),
 }
 
+// === impl Plan ===
+
 impl Plan {
     /// The settings of the mesh.
     pub fn mesh(&self) -> &Mesh {
-        unimplemented!()
+        &self.routing.mesh
     }
 
     /// What this proxy is; nothing before the control plane said so.
     pub fn proxy(&self) -> Option<&Proxy> {
-        unimplemented!()
+        self.routing.proxy.as_deref()
     }
 
     /// What happens to a connection that the workload opened to this address.
     pub fn outbound(&self, original: SocketAddr) -> &Outbound {
-        let _ = original;
-        unimplemented!()
+        let key = (original.ip().to_canonical(), original.port());
+        let map = &self.routing.outbound;
+        map.addresses
+            .get(&key)
+            .or_else(|| self.headless.get(&key))
+            .or_else(|| map.range(key))
+            .or_else(|| map.ports.get(&key.1))
+            .unwrap_or(&map.otherwise)
     }
 
     /// What happens to a connection to this port of the workload. Known ports and unknown ones
     /// answer alike, see [`Inbound::port`].
     pub fn inbound(&self, port: u16) -> &Inbound {
-        let _ = port;
-        unimplemented!()
+        let routing = &self.routing;
+        routing
+            .inbound
+            .get(&port)
+            .unwrap_or(&routing.inbound_otherwise)
     }
 
     /// The sockets that a gateway listens on; none for a sidecar.
     pub fn listeners(&self) -> &[Arc<GatewayListener>] {
-        unimplemented!()
+        &self.routing.listeners
     }
 
     /// The gateway's listener on a port and, where binds differ, the local address.
     pub fn gateway(&self, local: SocketAddr) -> Option<&GatewayListener> {
-        let _ = local;
-        unimplemented!()
+        let address = local.ip().to_canonical();
+        let on_port = || {
+            self.listeners()
+                .iter()
+                .filter(|one| one.port == local.port())
+        };
+        on_port()
+            .find(|listener| listener.bind == Some(address))
+            .or_else(|| {
+                on_port().find(|listener| listener.bind.is_none_or(|ip| ip.is_unspecified()))
+            })
+            .map(|listener| &**listener)
     }
 
     /// The cluster of this id; `None` if its service or subset does not exist, which is
     /// [`lateen_model::Reason::NoCluster`].
     pub fn cluster(&self, id: ClusterId) -> Option<&Cluster> {
-        let _ = id;
-        unimplemented!()
+        self.clusters.get(id.0 as usize)?.as_deref()
     }
 
     /// Every cluster that exists, in order of id.
     pub fn clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
-        std::iter::empty()
+        self.clusters.iter().flatten()
     }
 
     /// What could not be carried out as written, with the object behind it, for the status.
     pub fn notices(&self) -> &[(ObjectRef, String)] {
-        unimplemented!()
+        &self.routing.notices
+    }
+}
+
+// === impl OutboundMap ===
+
+impl OutboundMap {
+    /// The longest range that has the address: one look-up for each length of prefix in use.
+    fn range(&self, (address, port): (IpAddr, u16)) -> Option<&Arc<Outbound>> {
+        self.range_lengths.iter().find_map(|length| {
+            let net = IpNet::new(address, *length).ok()?;
+            self.ranges.get(&(net.trunc(), port))
+        })
     }
 }

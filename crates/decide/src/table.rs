@@ -1,11 +1,64 @@
-//! Route tables: the virtual hosts of one port, found by the request's authority.
+//! Route tables: the virtual hosts of one port, found by the request's authority, and in each
+//! the rules in their order.
 
-use crate::decision::{Decision, Trace};
+use std::sync::Arc;
+
+use lateen_model::{HostPattern, Reason};
+
+use crate::authority::canonical;
+use crate::condition::Request;
+use crate::decision::{Decision, PassedOver, Route, Trace};
 use crate::facts::{Facts, Scratch};
+use crate::hosts::{HostIndex, HostIndexBuilder};
+use crate::matcher::Matcher;
 
 /// The routes of one port of a sidecar, or of one listener of a gateway.
 #[derive(Debug)]
-pub struct RouteTable {}
+pub struct RouteTable {
+    hosts: HostIndex,
+    virtual_hosts: Box<[VirtualHost]>,
+    fallback: Fallback,
+}
+
+/// The rules for some hosts.
+#[derive(Debug)]
+pub(crate) struct VirtualHost {
+    /// The pattern or the service that it is for.
+    pub(crate) name: Box<str>,
+    /// Requests in plain text are redirected to https.
+    pub(crate) requires_tls: bool,
+    /// What the rules say; shared by all hosts of a VirtualService.
+    pub(crate) rules: Arc<Rules>,
+}
+
+/// A list of rules in compiled form.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    /// The conditions; shared while they stay the same, whatever becomes of the destinations.
+    pub(crate) matcher: Arc<Matcher>,
+    /// What each entry of the matcher says.
+    pub(crate) routes: Box<[Route]>,
+}
+
+/// What happens to requests for hosts that the table does not know.
+#[derive(Debug)]
+pub(crate) enum Fallback {
+    /// 404, at gateways.
+    NoRoute,
+    /// To where the client was going: the route `allow_any`.
+    Passthrough(Route),
+    /// 502: the route `block_all`.
+    BlackHole,
+}
+
+/// Collects the virtual hosts of a table; the first to claim a host keeps it.
+#[derive(Debug)]
+pub(crate) struct TableBuilder {
+    hosts: HostIndexBuilder,
+    virtual_hosts: Vec<VirtualHost>,
+}
+
+// === impl RouteTable ===
 
 impl RouteTable {
     /// Decides on a request. `random` is asked only where a rule splits traffic.
@@ -15,13 +68,158 @@ impl RouteTable {
         scratch: &mut Scratch,
         random: impl FnOnce() -> u64,
     ) -> Decision<'t> {
-        let _ = (facts, scratch, random);
-        unimplemented!()
+        let host = canonical(facts.authority(), &mut scratch.host);
+        let Some(at) = self.hosts.find(host, &mut scratch.path) else {
+            return self.fallback.decide(random);
+        };
+        let virtual_host = &self.virtual_hosts[at as usize];
+        let mut request = Request::new(facts, &mut scratch.joined);
+        virtual_host
+            .decide(&mut request, &mut scratch.path, random)
+            .0
     }
 
-    /// Decides on a request by the same path and tells why.
+    /// Decides on a request by the same path and tells why: each entry before the one that won
+    /// is checked by the function that decided.
     pub fn explain<'t>(&'t self, facts: &impl Facts, random: impl FnOnce() -> u64) -> Trace<'t> {
-        let _ = (facts, random);
-        unimplemented!()
+        let mut scratch = Scratch::default();
+        let host = canonical(facts.authority(), &mut scratch.host);
+        let name = String::from_utf8_lossy(host.text).into_owned();
+        let Some(at) = self.hosts.find(host, &mut scratch.path) else {
+            return Trace {
+                host: name,
+                virtual_host: None,
+                passed_over: Vec::new(),
+                decision: self.fallback.decide(random),
+            };
+        };
+        let virtual_host = &self.virtual_hosts[at as usize];
+        let mut request = Request::new(facts, &mut scratch.joined);
+        let (decision, found) = virtual_host.decide(&mut request, &mut scratch.path, random);
+        Trace {
+            host: name,
+            virtual_host: Some(&virtual_host.name),
+            passed_over: virtual_host.passed_over(&mut request, decision, found),
+            decision,
+        }
+    }
+
+    /// The patterns and services that the table has virtual hosts for.
+    pub fn virtual_hosts(&self) -> impl Iterator<Item = &str> {
+        self.virtual_hosts.iter().map(|host| &*host.name)
+    }
+
+    /// Every route of every virtual host, in order.
+    pub fn routes(&self) -> impl Iterator<Item = (&str, &Route)> {
+        self.virtual_hosts
+            .iter()
+            .flat_map(|host| host.rules.routes.iter().map(|route| (&*host.name, route)))
+    }
+}
+
+// === impl VirtualHost ===
+
+impl VirtualHost {
+    fn decide<'t, F: Facts>(
+        &'t self,
+        request: &mut Request<'_, F>,
+        space: &mut Vec<u8>,
+        random: impl FnOnce() -> u64,
+    ) -> (Decision<'t>, Option<u32>) {
+        if self.requires_tls && request.facts.scheme() != b"https" {
+            return (Decision::RedirectToHttps, None);
+        }
+        let Some(found) = self.rules.matcher.find(request, space) else {
+            return (Decision::Refuse(Reason::NoRoute), None);
+        };
+        let route = &self.rules.routes[found as usize];
+        let decision = match route.split.pick(random) {
+            Some(cluster) => Decision::Forward { cluster, route },
+            None => Decision::Refuse(Reason::NoCluster),
+        };
+        (decision, Some(found))
+    }
+
+    /// The entries before the one that won, with what failed.
+    fn passed_over<F: Facts>(
+        &self,
+        request: &mut Request<'_, F>,
+        decision: Decision<'_>,
+        found: Option<u32>,
+    ) -> Vec<PassedOver<'_>> {
+        if decision == Decision::RedirectToHttps {
+            return Vec::new();
+        }
+        let entries = self.rules.matcher.entries();
+        let before = found.map_or(entries.len(), |found| found as usize);
+        let pairs = entries[..before].iter().zip(&self.rules.routes);
+        pairs
+            .map(|(entry, route)| PassedOver {
+                route,
+                failed: match entry.check(request) {
+                    Err(failure) => failure.describe(request),
+                    // The property tests hold that this cannot be; a trace must not hide it.
+                    Ok(()) => "nothing: the index missed it, which is a defect of Lateen".into(),
+                },
+            })
+            .collect()
+    }
+}
+
+// === impl Fallback ===
+
+impl Fallback {
+    fn decide(&self, random: impl FnOnce() -> u64) -> Decision<'_> {
+        match self {
+            Self::NoRoute => Decision::Refuse(Reason::NoRoute),
+            Self::BlackHole => Decision::Refuse(Reason::BlackHole),
+            Self::Passthrough(route) => match route.split.pick(random) {
+                Some(cluster) => Decision::Forward { cluster, route },
+                None => Decision::Refuse(Reason::BlackHole),
+            },
+        }
+    }
+}
+
+// === impl TableBuilder ===
+
+impl TableBuilder {
+    /// An empty table.
+    pub(crate) fn new() -> Self {
+        Self {
+            hosts: HostIndexBuilder::new(),
+            virtual_hosts: Vec::new(),
+        }
+    }
+
+    /// Adds a virtual host for the patterns that are still free. Answers those that are not.
+    pub(crate) fn add<'p>(
+        &mut self,
+        virtual_host: VirtualHost,
+        patterns: impl IntoIterator<Item = &'p HostPattern>,
+    ) -> Vec<&'p HostPattern> {
+        let at = u32::try_from(self.virtual_hosts.len()).unwrap_or(u32::MAX);
+        let mut taken = Vec::new();
+        let mut has_any = false;
+        for pattern in patterns {
+            if self.hosts.claim(pattern, at) == at {
+                has_any = true;
+            } else {
+                taken.push(pattern);
+            }
+        }
+        if has_any {
+            self.virtual_hosts.push(virtual_host);
+        }
+        taken
+    }
+
+    /// The finished table.
+    pub(crate) fn build(self, fallback: Fallback) -> RouteTable {
+        RouteTable {
+            hosts: self.hosts.build(),
+            virtual_hosts: self.virtual_hosts.into(),
+            fallback,
+        }
     }
 }

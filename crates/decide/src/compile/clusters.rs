@@ -1,0 +1,324 @@
+//! Clusters: the destinations that routes name, and what is behind each.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use lateen_model::destination::LoadBalancer;
+use lateen_model::endpoint::{Endpoints, Health};
+use lateen_model::proxy::Role;
+use lateen_model::service::{DnsEndpoint, Registry as Origin, Resolution, Service, ServiceKey};
+use lateen_model::{Host, Labels, Protocol, selects};
+
+use crate::cluster::{Cluster, ClusterId, Endpoint, EndpointSet, Load, ServiceLabels, Upstream};
+use crate::decision::Split;
+use crate::policies::Policies;
+use crate::registry::{Registry, Stored};
+
+/// What names a destination.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ClusterKey {
+    pub(crate) host: Host,
+    /// Empty if none.
+    pub(crate) subset: String,
+    pub(crate) port: u16,
+}
+
+/// Gives ids to destinations: the same one as long as some compilation names it.
+#[derive(Debug)]
+pub(crate) struct Interner {
+    ids: HashMap<ClusterKey, ClusterId>,
+    keys: BTreeMap<ClusterId, ClusterKey>,
+    /// Those that this compilation names.
+    used: BTreeSet<ClusterId>,
+    next: u32,
+}
+
+/// Everything about a cluster but its endpoints.
+#[derive(Debug, Clone)]
+pub(crate) struct Spec {
+    pub(crate) service: Arc<Stored<Service>>,
+    key: ClusterKey,
+    protocol: Protocol,
+    load_balancer: LoadBalancer,
+    /// The labels of the subset.
+    labels: Labels,
+    source: EndpointSource,
+}
+
+/// Where the endpoints of a cluster come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum EndpointSource {
+    ControlPlane,
+    Dns(Vec<DnsEndpoint>),
+    OriginalDst,
+}
+
+/// What is known about addresses.
+#[derive(Debug, Default)]
+pub(crate) struct Addresses {
+    pub(crate) endpoints: HashMap<ServiceKey, Endpoints>,
+    pub(crate) dns: HashMap<String, Vec<IpAddr>>,
+    /// The load of each address, kept as long as a cluster has it.
+    loads: HashMap<SocketAddr, Arc<Load>>,
+}
+
+// === impl Interner ===
+
+impl Default for Interner {
+    fn default() -> Self {
+        Self {
+            ids: HashMap::new(),
+            keys: BTreeMap::new(),
+            used: BTreeSet::new(),
+            next: ClusterId::INBOUND_PASSTHROUGH.0 + 1,
+        }
+    }
+}
+
+impl Interner {
+    pub(super) fn begin(&mut self) {
+        self.used.clear();
+    }
+
+    pub(super) fn end(&mut self) {
+        let used = &self.used;
+        self.keys.retain(|id, _| used.contains(id));
+        self.ids.retain(|_, id| used.contains(id));
+    }
+
+    /// The id of a destination.
+    pub(super) fn id(&mut self, key: ClusterKey) -> ClusterId {
+        let known = self.ids.get(&key).copied();
+        let id = known.unwrap_or_else(|| {
+            let id = ClusterId(self.next);
+            self.next += 1;
+            self.keys.insert(id, key.clone());
+            self.ids.insert(key, id);
+            id
+        });
+        self.used.insert(id);
+        id
+    }
+
+    /// Keeps the ids of a route that is taken as it was.
+    pub(super) fn keep(&mut self, split: &Split) {
+        self.used.extend(split.targets().map(|(id, _)| id));
+    }
+
+    /// Every destination that the last compilation named.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (ClusterId, &ClusterKey)> {
+        self.keys.iter().map(|(id, key)| (*id, key))
+    }
+}
+
+// === impl Spec ===
+
+impl Spec {
+    /// Finds what is behind a name; nothing if the service, its port or the subset does not
+    /// exist.
+    pub(crate) fn resolve(
+        key: &ClusterKey,
+        registry: &Registry,
+        policies: &Policies,
+        role: Role,
+    ) -> Option<Self> {
+        let service = registry.get(&key.host)?;
+        let mut ports = service.body.ports.iter();
+        let port = ports.find(|port| port.number == key.port && port.protocol != Protocol::Udp)?;
+        let policy = policies.find(&service.body);
+        let subset = match key.subset.as_str() {
+            "" => None,
+            name => Some(policy?.subset(name)?),
+        };
+        let policy = policy.map(|policy| policy.policy(key.port, subset));
+        let load_balancer = policy
+            .and_then(|policy| policy.load_balancer)
+            .unwrap_or_default();
+        let source = match &service.body.resolution {
+            // Nobody dials the gateway by the address of a pod: it needs the endpoints.
+            Resolution::OriginalDst if role == Role::Gateway => EndpointSource::ControlPlane,
+            Resolution::OriginalDst => EndpointSource::OriginalDst,
+            Resolution::Endpoints if load_balancer == LoadBalancer::Passthrough => {
+                EndpointSource::OriginalDst
+            }
+            Resolution::Endpoints => EndpointSource::ControlPlane,
+            Resolution::Dns(names) => EndpointSource::Dns(names.clone()),
+            Resolution::Alias(target) => EndpointSource::Dns(vec![DnsEndpoint {
+                name: target.to_string(),
+                ports: Vec::new(),
+                labels: Labels::new(),
+                weight: 1,
+            }]),
+        };
+        Some(Self {
+            key: key.clone(),
+            protocol: port.protocol,
+            load_balancer,
+            labels: subset
+                .map(|subset| subset.labels.clone())
+                .unwrap_or_default(),
+            source,
+            service: Arc::clone(service),
+        })
+    }
+
+    /// The names that the cluster has to have looked up.
+    pub(crate) fn dns_names(&self) -> impl Iterator<Item = &str> {
+        let names: &[DnsEndpoint] = match &self.source {
+            EndpointSource::Dns(names) => names,
+            EndpointSource::ControlPlane | EndpointSource::OriginalDst => &[],
+        };
+        let names = names.iter().map(|one| one.name.as_str());
+        names.filter(|name| name.parse::<IpAddr>().is_err())
+    }
+
+    /// Answers whether a cluster of this spec is one of the other too.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.service.revision == other.service.revision
+            && self.load_balancer == other.load_balancer
+            && self.labels == other.labels
+            && self.source == other.source
+    }
+
+    /// The cluster as of now.
+    pub(crate) fn build(&self, id: ClusterId, addresses: &mut Addresses) -> Cluster {
+        let upstream = match &self.source {
+            EndpointSource::OriginalDst => Upstream::OriginalDst,
+            EndpointSource::ControlPlane => {
+                Upstream::Endpoints(EndpointSet::new(self.members(addresses)))
+            }
+            EndpointSource::Dns(names) => {
+                Upstream::Endpoints(EndpointSet::new(self.resolved(names, addresses)))
+            }
+        };
+        let ClusterKey { host, subset, port } = &self.key;
+        Cluster {
+            id,
+            name: format!("outbound|{port}|{subset}|{host}").into(),
+            service: Some(labels_of(&self.service.body)),
+            port: *port,
+            subset: subset.as_str().into(),
+            protocol: self.protocol,
+            is_external: self.service.body.is_external,
+            load_balancer: self.load_balancer,
+            upstream,
+        }
+    }
+
+    fn members(&self, addresses: &mut Addresses) -> Vec<Endpoint> {
+        let Some(known) = addresses.endpoints.get(&self.service.body.key) else {
+            return Vec::new();
+        };
+        let members = known.endpoints.iter();
+        members
+            .filter(|endpoint| selects(&self.labels, &endpoint.labels))
+            .filter_map(|endpoint| {
+                let mut ports = endpoint.ports.iter();
+                let (_, port) = ports.find(|(service, _)| *service == self.key.port)?;
+                let address = SocketAddr::new(endpoint.address, *port);
+                Some(Endpoint {
+                    address,
+                    weight: endpoint.weight.max(1),
+                    health: endpoint.health,
+                    is_meshed: endpoint.is_meshed,
+                    locality: endpoint.locality.as_str().into(),
+                    service_account: endpoint.service_account.as_str().into(),
+                    load: load_of(&mut addresses.loads, address),
+                })
+            })
+            .collect()
+    }
+
+    fn resolved(&self, names: &[DnsEndpoint], addresses: &mut Addresses) -> Vec<Endpoint> {
+        let mut endpoints = Vec::new();
+        for one in names
+            .iter()
+            .filter(|one| selects(&self.labels, &one.labels))
+        {
+            let mut ports = one.ports.iter();
+            let target = ports.find(|(service, _)| *service == self.key.port);
+            let port = target.map_or(self.key.port, |(_, target)| *target);
+            let found: &[IpAddr] = match one.name.parse() {
+                Ok(address) => &[address],
+                Err(_) => addresses
+                    .dns
+                    .get(&one.name)
+                    .map(Vec::as_slice)
+                    .unwrap_or_default(),
+            };
+            for ip in found {
+                let address = SocketAddr::new(*ip, port);
+                endpoints.push(Endpoint {
+                    address,
+                    weight: one.weight.max(1),
+                    health: Health::Ready,
+                    is_meshed: false,
+                    locality: "".into(),
+                    service_account: "".into(),
+                    load: load_of(&mut addresses.loads, address),
+                });
+            }
+        }
+        endpoints
+    }
+}
+
+// === impl Addresses ===
+
+impl Addresses {
+    /// Forgets the loads that no cluster has any more.
+    pub(crate) fn forget_unused(&mut self) {
+        self.loads.retain(|_, load| Arc::strong_count(load) > 1);
+    }
+}
+
+fn load_of(loads: &mut HashMap<SocketAddr, Arc<Load>>, address: SocketAddr) -> Arc<Load> {
+    Arc::clone(loads.entry(address).or_default())
+}
+
+/// The names of a service in metrics: a Kubernetes Service goes by its short name.
+pub(crate) fn labels_of(service: &Service) -> ServiceLabels {
+    let host = service.key.host.as_str();
+    let name = match service.registry {
+        Origin::Kubernetes => host.split('.').next().unwrap_or(host),
+        Origin::ServiceEntry => host,
+    };
+    ServiceLabels {
+        host: host.into(),
+        name: name.into(),
+        namespace: service.key.namespace.as_str().into(),
+    }
+}
+
+/// The clusters that every plan has.
+pub(crate) fn well_known() -> [Cluster; 3] {
+    let cluster = |id, name: &str, upstream| Cluster {
+        id,
+        name: name.into(),
+        service: None,
+        port: 0,
+        subset: "".into(),
+        protocol: Protocol::Unknown,
+        is_external: false,
+        load_balancer: LoadBalancer::Passthrough,
+        upstream,
+    };
+    [
+        cluster(
+            ClusterId::PASSTHROUGH,
+            "PassthroughCluster",
+            Upstream::OriginalDst,
+        ),
+        cluster(
+            ClusterId::BLACK_HOLE,
+            "BlackHoleCluster",
+            Upstream::BlackHole,
+        ),
+        cluster(
+            ClusterId::INBOUND_PASSTHROUGH,
+            "InboundPassthroughCluster",
+            Upstream::OriginalDst,
+        ),
+    ]
+}
