@@ -15,7 +15,7 @@
 //! own answers ◄─── h1::local::write
 //! ```
 
-#[cfg(any())]
+#[cfg(feature = "corpus")]
 pub mod corpus;
 pub mod error;
 pub mod h1;

@@ -113,11 +113,10 @@ fn http1(input: &[u8]) -> Match {
         return Match::Yes;
     }
     match line_end {
-        Some(_) => Match::No,
         None if input.len() < MAX_LINE => Match::Maybe,
         // A target this long after a method is a request; other protocols have shorter lines.
         None if matches!(input.get(method + 1), Some(b'/')) => Match::Yes,
-        None => Match::No,
+        Some(_) | None => Match::No,
     }
 }
 

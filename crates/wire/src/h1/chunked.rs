@@ -25,9 +25,12 @@
 //! plus 16 KiB per message: enough for any signature in an extension, and an end to messages that
 //! are all extension (one byte of data per KiB read). The trailer section is limited like a head.
 
+mod line;
+mod trailer;
+
 use std::ops::Range;
 
-use super::field;
+use self::line::{Canonical, Line, canonical};
 use super::head::Limits;
 use super::scan::Scan;
 use crate::{Error, Fault};
@@ -106,13 +109,7 @@ pub enum Ending {
 pub struct Decoder {
     mode: Mode,
     state: State,
-    /// The size of the chunk whose line is read, and how many digits it had.
-    size: u64,
-    digits: u8,
-    /// The bytes of the line so far.
-    line: u64,
-    /// What lines took beyond what the data justifies.
-    overhead: u64,
+    line: Line,
     /// The trailer section as received; after the end, the lines that may be sent on.
     trailer: Vec<u8>,
     scan: Scan,
@@ -120,23 +117,9 @@ pub struct Decoder {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum State {
+    /// In the line before a chunk's data.
     #[default]
-    Size,
-    /// White space after the size, or after an extension: a `;` must follow.
-    BeforeSemicolon,
-    /// After `;`.
-    BeforeName,
-    Name,
-    /// White space after a name.
-    AfterName,
-    /// After `=`.
-    BeforeValue,
-    Token,
-    Quoted,
-    Escaped,
-    /// After a closing quote.
-    AfterQuoted,
-    LineFeed,
+    Line,
     Data {
         left: u64,
         framing: Framing,
@@ -250,15 +233,15 @@ impl Decoder {
         let (mut at, mut data) = (0, 0);
         while at < input.len() {
             match self.state {
-                State::Size if self.digits == 0 => match canonical(&input[at..]) {
-                    Some(Line::Chunk { length, size }) => {
+                State::Line if self.line.is_at_start() => match canonical(&input[at..]) {
+                    Some(Canonical::Chunk { length, size }) => {
                         at += length;
                         self.state = State::Data {
                             left: size,
                             framing: Framing::Verbatim,
                         };
                     }
-                    Some(Line::Last { length }) => {
+                    Some(Canonical::Last { length }) => {
                         at += length;
                         self.state = State::End(Ending::Relayed);
                         break;
@@ -297,80 +280,24 @@ impl Decoder {
 
     /// Reads one byte of framing.
     fn byte(&mut self, byte: u8) -> Result<State, Error> {
-        let fault = |fault| Err(Error::Malformed(fault));
-        let is_line = !matches!(self.state, State::DataReturn(_) | State::DataFeed(_));
-        if is_line {
-            self.line += 1;
-            if self.overhead + self.line > MAX_OVERHEAD + FREE_OVERHEAD {
-                return fault(Fault::ChunkOverhead);
-            }
-        }
         Ok(match (self.state, byte) {
-            (State::Size, byte) if byte.is_ascii_hexdigit() => self.digit(byte)?,
-            (State::Size, _) if self.digits == 0 => return fault(Fault::ChunkSize),
-            (
-                State::Size | State::Name | State::AfterName | State::Token | State::AfterQuoted,
-                b'\r',
-            ) => State::LineFeed,
-            (
-                State::Size
-                | State::BeforeSemicolon
-                | State::Name
-                | State::AfterName
-                | State::Token
-                | State::AfterQuoted,
-                b';',
-            ) => State::BeforeName,
-            (State::Size | State::BeforeSemicolon, b' ' | b'\t') => State::BeforeSemicolon,
-            (State::Size, _) => return fault(Fault::ChunkSize),
-            (State::Token | State::AfterQuoted, b' ' | b'\t') => State::BeforeSemicolon,
-            (State::BeforeName, b' ' | b'\t') => State::BeforeName,
-            (State::Name | State::AfterName, b' ' | b'\t') => State::AfterName,
-            (State::Name | State::AfterName, b'=') => State::BeforeValue,
-            (State::BeforeValue, b' ' | b'\t') => State::BeforeValue,
-            (State::BeforeValue, b'"') => State::Quoted,
-            (State::Quoted, b'"') => State::AfterQuoted,
-            (State::Quoted, b'\\') => State::Escaped,
-            (State::Escaped | State::Quoted, byte) if field::is_value_byte(byte) => State::Quoted,
-            (State::BeforeName | State::Name, byte) if field::is_token_byte(byte) => State::Name,
-            (State::BeforeValue | State::Token, byte) if field::is_token_byte(byte) => State::Token,
-            (State::LineFeed, b'\n') => self.line_end(),
-            (State::LineFeed, _) => return fault(Fault::BareCr),
             (State::DataReturn(framing), b'\r') => State::DataFeed(framing),
-            (State::DataFeed(_), b'\n') => State::Size,
-            (State::DataReturn(_) | State::DataFeed(_), _) => return fault(Fault::ChunkEnd),
-            (_, b'\n') => return fault(Fault::BareLf),
-            _ => return fault(Fault::ChunkExtension),
+            (State::DataFeed(_), b'\n') => State::Line,
+            (State::DataReturn(_) | State::DataFeed(_), _) => {
+                return Err(Error::Malformed(Fault::ChunkEnd));
+            }
+            (state, byte) => match self.line.read(byte)? {
+                None => state,
+                Some(0) => {
+                    self.scan = Scan::trailer();
+                    State::Trailer
+                }
+                Some(left) => State::Data {
+                    left,
+                    framing: Framing::Stripped,
+                },
+            },
         })
-    }
-
-    fn digit(&mut self, byte: u8) -> Result<State, Error> {
-        let value = match byte {
-            b'0'..=b'9' => byte - b'0',
-            _ => (byte | 0x20) - b'a' + 10,
-        };
-        self.digits += 1;
-        let size = self.size << 4 | u64::from(value);
-        // The value before the shift has at most 59 bits if the one after it fits 63.
-        if self.digits > MAX_DIGITS || self.size >> 59 != 0 {
-            return Err(Error::Malformed(Fault::ChunkSizeTooLarge));
-        }
-        self.size = size;
-        Ok(State::Size)
-    }
-
-    fn line_end(&mut self) -> State {
-        let justified = FREE_OVERHEAD.saturating_add(self.size.saturating_mul(2));
-        self.overhead = (self.overhead + self.line).saturating_sub(justified);
-        self.line = 0;
-        self.digits = 0;
-        let left = std::mem::take(&mut self.size);
-        if left == 0 {
-            self.scan = Scan::trailer();
-            return State::Trailer;
-        }
-        let framing = Framing::Stripped;
-        State::Data { left, framing }
     }
 
     /// Collects the trailer section; answers how many bytes belong to it.
@@ -394,117 +321,10 @@ impl Decoder {
             return Ok(taken);
         };
         self.trailer.truncate(found.end);
-        self.trailer = kept_trailers(&self.trailer)?;
+        self.trailer = trailer::kept(&self.trailer)?;
         self.state = State::End(Ending::ToWrite);
         Ok(found.end - before)
     }
-}
-
-/// A chunk line that a next hop can read in one way only.
-enum Line {
-    Chunk {
-        length: usize,
-        size: u64,
-    },
-    /// The last chunk, with the empty line of a body without trailers.
-    Last {
-        length: usize,
-    },
-}
-
-/// Reads a canonical line at the start of `input`; nothing if it is not one, or not complete.
-fn canonical(input: &[u8]) -> Option<Line> {
-    let mut size: u64 = 0;
-    for (index, byte) in input.iter().enumerate().take(9) {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            b'A'..=b'F' => byte - b'A' + 10,
-            b'\r' if input[index..].starts_with(CRLF) && index > 0 => {
-                let length = index + CRLF.len();
-                return match size {
-                    0 if index == 1 && input[length..].starts_with(CRLF) => Some(Line::Last {
-                        length: length + CRLF.len(),
-                    }),
-                    0 => None,
-                    _ if input[0] != b'0' && i32::try_from(size).is_ok() => {
-                        Some(Line::Chunk { length, size })
-                    }
-                    _ => None,
-                };
-            }
-            _ => return None,
-        };
-        size = size << 4 | u64::from(digit);
-    }
-    None
-}
-
-/// Checks a trailer section and keeps the lines that may be sent on. Trailers are rare: this
-/// allocates.
-fn kept_trailers(section: &[u8]) -> Result<Vec<u8>, Error> {
-    let mut table = [httparse::EMPTY_HEADER; MAX_TRAILERS];
-    let parsed = match httparse::parse_headers(section, &mut table) {
-        Ok(httparse::Status::Complete((length, parsed))) if length == section.len() => parsed,
-        Err(httparse::Error::TooManyHeaders) => {
-            return Err(Error::Malformed(Fault::TrailerTooLarge));
-        }
-        Ok(_) | Err(_) => {
-            return Err(Error::Malformed(super::head::field_fault(section)));
-        }
-    };
-    let mut kept = Vec::with_capacity(section.len());
-    for header in parsed {
-        if may_be_trailer(header.name.as_bytes()) {
-            super::write::field(&mut kept, header.name.as_bytes(), header.value);
-        }
-    }
-    Ok(kept)
-}
-
-/// Whether a field may be sent on as a trailer. RFC 9110 §6.5.1 forbids those that frame a message,
-/// route it, modify the request, authenticate, or say how to read the content: a recipient that
-/// merged them into the head would be told otherwise than whoever decided on the head. They are
-/// dropped, not refused: recipients are to ignore them.
-fn may_be_trailer(name: &[u8]) -> bool {
-    const FORBIDDEN: &[&str] = &[
-        "age",
-        "authorization",
-        "cache-control",
-        "content-encoding",
-        "content-range",
-        "content-type",
-        "cookie",
-        "date",
-        "expect",
-        "expires",
-        "forwarded",
-        "location",
-        "max-forwards",
-        "pragma",
-        "proxy-authenticate",
-        "proxy-authentication-info",
-        "proxy-authorization",
-        "range",
-        "retry-after",
-        "set-cookie",
-        "trailer",
-        "vary",
-        "warning",
-        "www-authenticate",
-    ];
-    const FORBIDDEN_PREFIXES: &[&str] = &["if-", "x-forwarded-", "x-envoy-"];
-    let id = field::Id::of(name);
-    let starts_with = |prefix: &&str| {
-        name.get(..prefix.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
-    };
-    !(id.is_hop_by_hop()
-        || id.is_protected()
-        || FORBIDDEN
-            .iter()
-            .any(|forbidden| name.eq_ignore_ascii_case(forbidden.as_bytes()))
-        || FORBIDDEN_PREFIXES.iter().any(starts_with))
 }
 
 /// Writes the size line of a chunk. A chunk without data would end the body: nothing is written

@@ -16,7 +16,10 @@ const MAX_OPTIONS: usize = 64;
 
 /// What the `Connection` fields of a head say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "three independent options of one list")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "three independent options of one list"
+)]
 pub(super) struct Connection {
     pub(super) has_close: bool,
     pub(super) has_keep_alive: bool,

@@ -246,6 +246,32 @@ names! {
     X_ENVOY_UPSTREAM_SERVICE_TIME = b"x-envoy-upstream-service-time", Other;
     /// `x-envoy-decorator-operation`
     X_ENVOY_DECORATOR_OPERATION = b"x-envoy-decorator-operation", Other;
+    /// `x-envoy-internal`
+    X_ENVOY_INTERNAL = b"x-envoy-internal", Other;
+    /// `x-envoy-external-address`
+    X_ENVOY_EXTERNAL_ADDRESS = b"x-envoy-external-address", Other;
+    /// `x-envoy-peer-metadata`
+    X_ENVOY_PEER_METADATA = b"x-envoy-peer-metadata", Other;
+    /// `x-envoy-peer-metadata-id`
+    X_ENVOY_PEER_METADATA_ID = b"x-envoy-peer-metadata-id", Other;
+    /// `x-envoy-downstream-service-cluster`
+    X_ENVOY_DOWNSTREAM_SERVICE_CLUSTER = b"x-envoy-downstream-service-cluster", Other;
+    /// `x-envoy-downstream-service-node`
+    X_ENVOY_DOWNSTREAM_SERVICE_NODE = b"x-envoy-downstream-service-node", Other;
+    /// `x-envoy-expected-rq-timeout-ms`
+    X_ENVOY_EXPECTED_RQ_TIMEOUT_MS = b"x-envoy-expected-rq-timeout-ms", Other;
+    /// `x-envoy-force-trace`
+    X_ENVOY_FORCE_TRACE = b"x-envoy-force-trace", Other;
+    /// `x-envoy-ip-tags`
+    X_ENVOY_IP_TAGS = b"x-envoy-ip-tags", Other;
+    /// `x-envoy-max-retries`
+    X_ENVOY_MAX_RETRIES = b"x-envoy-max-retries", Other;
+    /// `x-envoy-retry-on`
+    X_ENVOY_RETRY_ON = b"x-envoy-retry-on", Other;
+    /// `x-envoy-retry-grpc-on`
+    X_ENVOY_RETRY_GRPC_ON = b"x-envoy-retry-grpc-on", Other;
+    /// `x-envoy-upstream-rq-timeout-ms`
+    X_ENVOY_UPSTREAM_RQ_TIMEOUT_MS = b"x-envoy-upstream-rq-timeout-ms", Other;
 }
 
 /// A field's value, checked to have no control character but HTAB: nothing written through it can
@@ -274,9 +300,24 @@ pub(crate) fn is_ows(byte: u8) -> bool {
 
 /// Whether `byte` may be in a token (RFC 9110 §5.6.2).
 pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte,
-        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_'
-        | b'`' | b'|' | b'~')
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
 }
 
 /// Whether `bytes` are a token: not empty, and nothing but token characters.

@@ -88,10 +88,9 @@ pub(super) fn request(
     method: Method,
 ) -> Result<Body, Error> {
     match (stated(fields, input, version)?, method) {
-        (Stated::Nothing, _) => Ok(Body::Empty),
         // After CONNECT come bytes of a tunnel, or none: content has no meaning (RFC 9110 §9.3.6),
         // and whether it is the tunnel's first bytes is read in two ways.
-        (Stated::Length(0), Method::Connect) => Ok(Body::Empty),
+        (Stated::Nothing, _) | (Stated::Length(0), Method::Connect) => Ok(Body::Empty),
         (Stated::Length(_), Method::Connect) => Err(Error::Malformed(Fault::LengthForbidden)),
         (Stated::Chunked, Method::Connect) => Err(Error::Malformed(Fault::CodingForbidden)),
         (Stated::Length(length), _) => Ok(Body::Length(length)),
@@ -237,18 +236,47 @@ mod tests {
     fn a_length_is_digits_only_and_fits_63_bits() {
         assert_eq!(content_length(b"0042"), Ok(42));
         assert_eq!(content_length(b"9223372036854775807"), Ok(i64::MAX as u64));
-        for bad in ["", "+5", "-1", "0x5", "5 5", "5,5", "9223372036854775808", "99999999999999999999999"] {
+        for bad in [
+            "",
+            "+5",
+            "-1",
+            "0x5",
+            "5 5",
+            "5,5",
+            "9223372036854775808",
+            "99999999999999999999999",
+        ] {
             assert!(content_length(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn unknown_codings_are_501_and_ambiguous_ones_400() {
-        for unknown in ["gzip", "identity", "gzip, chunked", "xchunked", "a;q=1, chunked", "x , y"] {
-            assert_eq!(refused_coding(unknown.as_bytes()), Error::UnknownCoding, "{unknown}");
+        for unknown in [
+            "gzip",
+            "identity",
+            "gzip, chunked",
+            "xchunked",
+            "a;q=1, chunked",
+            "x , y",
+        ] {
+            assert_eq!(
+                refused_coding(unknown.as_bytes()),
+                Error::UnknownCoding,
+                "{unknown}"
+            );
         }
-        for bad in ["", "chunked, chunked", "chunked, gzip", "chunked;a=b", "\"chunked\"", ",chunked",
-            "chunked,", "gzip chunked", "chunked\u{b}"] {
+        for bad in [
+            "",
+            "chunked, chunked",
+            "chunked, gzip",
+            "chunked;a=b",
+            "\"chunked\"",
+            ",chunked",
+            "chunked,",
+            "gzip chunked",
+            "chunked\u{b}",
+        ] {
             assert_eq!(
                 refused_coding(bad.as_bytes()),
                 Error::Malformed(Fault::CodingInvalid),
@@ -259,8 +287,17 @@ mod tests {
 
     #[test]
     fn a_chunked_body_reaches_an_old_client_until_close() {
-        assert_eq!(Outgoing::choose(Body::Chunked, Version::Http10), Outgoing::UntilClose);
-        assert_eq!(Outgoing::choose(Body::UntilClose, Version::Http11), Outgoing::Chunked);
-        assert_eq!(Outgoing::choose(Body::Length(3), Version::Http10), Outgoing::Length(3));
+        assert_eq!(
+            Outgoing::choose(Body::Chunked, Version::Http10),
+            Outgoing::UntilClose
+        );
+        assert_eq!(
+            Outgoing::choose(Body::UntilClose, Version::Http11),
+            Outgoing::Chunked
+        );
+        assert_eq!(
+            Outgoing::choose(Body::Length(3), Version::Http10),
+            Outgoing::Length(3)
+        );
     }
 }

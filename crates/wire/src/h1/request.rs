@@ -206,7 +206,11 @@ impl Head {
         {
             return None;
         }
-        let upgrade = self.fields.only(Id::Upgrade, Fault::Connection).ok()??.value;
+        let upgrade = self
+            .fields
+            .only(Id::Upgrade, Fault::Connection)
+            .ok()??
+            .value;
         let mut protocols = field::list(upgrade.of(input)).peekable();
         protocols.peek()?;
         protocols

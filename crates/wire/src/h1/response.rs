@@ -135,13 +135,8 @@ impl Head {
         if status == 101 && !self.is_asked_upgrade(bytes, asked) {
             return Err(Error::Malformed(Fault::UnaskedUpgrade));
         }
-        (self.body, self.content_length) = framing::response(
-            &self.fields,
-            bytes,
-            self.version,
-            self.status,
-            asked.method,
-        )?;
+        (self.body, self.content_length) =
+            framing::response(&self.fields, bytes, self.version, self.status, asked.method)?;
         Ok(())
     }
 

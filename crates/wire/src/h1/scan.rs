@@ -64,7 +64,8 @@ impl Scan {
     ) -> Result<Option<Found>, Error> {
         let limit = limits.head_bytes as usize;
         let window = &input[..input.len().min(limit)];
-        while let Some(found) = memchr::memchr2(b'\r', b'\n', window.get(self.next..).unwrap_or(&[]))
+        while let Some(found) =
+            memchr::memchr2(b'\r', b'\n', window.get(self.next..).unwrap_or(&[]))
         {
             let at = self.next + found;
             if window[at] == b'\n' {
@@ -88,7 +89,6 @@ impl Scan {
                     let end = at + 2;
                     return Ok(Some(Found { start, end }));
                 }
-                Some(_) => {}
                 None if !is_empty_line => self.start = Some(line),
                 None if !self.allows_empty_lines => {
                     return Err(Error::Malformed(Fault::StatusLine));
@@ -96,7 +96,7 @@ impl Scan {
                 None if at / 2 >= MAX_EMPTY_LINES => {
                     return Err(Error::Malformed(Fault::EmptyLines));
                 }
-                None => {}
+                Some(_) | None => {}
             }
         }
         self.next = window.len();

@@ -205,7 +205,7 @@ fn has_target_bytes(bytes: &[u8]) -> bool {
     !bytes.is_empty()
         && bytes
             .iter()
-            .fold(true, |all, byte| all & matches!(byte, b'!'..=b'~') & (*byte != b'#'))
+            .all(|byte| byte.is_ascii_graphic() && *byte != b'#')
 }
 
 /// Checks `host [":" port]` and answers the length of the host, and the port.
@@ -246,8 +246,11 @@ fn is_reg_name(bytes: &[u8]) -> bool {
 
 fn is_unreserved_or_delimiter(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
-        || matches!(byte, b'-' | b'.' | b'_' | b'~' // unreserved
-            | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
+        || matches!(
+            byte,
+            b'-' | b'.' | b'_' | b'~' // unreserved
+            | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+        )
 }
 
 /// `IPv6address / IPvFuture`, without the brackets.
@@ -273,7 +276,9 @@ mod tests {
 
     fn form(target: &str, method: Method) -> Option<Form> {
         let span = Span::new(0, target.len());
-        parse(span, target.as_bytes(), method).ok().map(|target| target.form)
+        parse(span, target.as_bytes(), method)
+            .ok()
+            .map(|target| target.form)
     }
 
     #[test]
@@ -312,11 +317,39 @@ mod tests {
 
     #[test]
     fn authorities_follow_the_grammar() {
-        for good in ["a", "a.b_c-d~", "a:", "a:0", "1.2.3.4:65535", "[::1]", "[v1.a:b]", "a%41", "a,b"] {
+        for good in [
+            "a",
+            "a.b_c-d~",
+            "a:",
+            "a:0",
+            "1.2.3.4:65535",
+            "[::1]",
+            "[v1.a:b]",
+            "a%41",
+            "a,b",
+        ] {
             assert!(Authority::new(good.as_bytes()).is_some(), "{good}");
         }
-        for bad in ["", ":80", "a:65536", "a:+1", "a:b", "a b", "u@a", "[::1", "[::1]a", "[1.2.3.4]",
-            "[::1%25eth0]", "a/b", "a%4", "a%zz", "::1", "a\u{e9}", "[v.a]", "[v1.]"] {
+        for bad in [
+            "",
+            ":80",
+            "a:65536",
+            "a:+1",
+            "a:b",
+            "a b",
+            "u@a",
+            "[::1",
+            "[::1]a",
+            "[1.2.3.4]",
+            "[::1%25eth0]",
+            "a/b",
+            "a%4",
+            "a%zz",
+            "::1",
+            "a\u{e9}",
+            "[v.a]",
+            "[v1.]",
+        ] {
             assert!(Authority::new(bad.as_bytes()).is_none(), "{bad}");
         }
     }

@@ -143,11 +143,7 @@ pub fn request(out: &mut Vec<u8>, request: Request<'_>, changes: &RequestChanges
 
 /// Writes the head of a response for a client, in HTTP/1.1 (RFC 9110 §2.5: a server sends its own
 /// version).
-pub fn response(
-    out: &mut Vec<u8>,
-    response: Response<'_>,
-    changes: &ResponseChanges<'_>,
-) -> Sent {
+pub fn response(out: &mut Vec<u8>, response: Response<'_>, changes: &ResponseChanges<'_>) -> Sent {
     let body = Outgoing::choose(response.body(), changes.client);
     let persistence = match body {
         Outgoing::UntilClose => Persistence::Close,
@@ -186,7 +182,13 @@ pub fn response(
         field(out, b"transfer-encoding", b"chunked");
     }
     if !response.is_interim() {
-        write_connection(out, changes.client, persistence, has_upgrade, response.status());
+        write_connection(
+            out,
+            changes.client,
+            persistence,
+            has_upgrade,
+            response.status(),
+        );
     }
     apply(out, fields, changes.edits);
     out.extend_from_slice(b"\r\n");
