@@ -1,0 +1,42 @@
+#!/bin/sh
+# Builds every fuzz target once and runs each for a while; fails on the first finding.
+#
+#   fuzz/run.sh [seconds per target, default 60] [target ...]
+#
+# Stable Rust: the compiler's coverage pass is turned on by hand, so no nightly and no cargo-fuzz
+# are needed, only a C++ compiler for libFuzzer itself. `--target` keeps the flags away from build
+# scripts. A finding is left beside the corpus; give it to the target's binary to see it again.
+set -eu
+cd "$(dirname "$0")/.."
+
+seconds=${1:-60}
+[ $# -gt 0 ] && shift
+targets=${*:-$(find fuzz/targets -name '*.rs' ! -name seeds.rs -exec basename {} .rs \; | sort)}
+
+CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/fuzz
+export CARGO_TARGET_DIR
+host=$(rustc -vV | sed -n 's/^host: //p')
+
+cargo run -q -p lateen-fuzz --bin seeds -- "$CARGO_TARGET_DIR/seeds"
+
+RUSTFLAGS="--cfg fuzzing -Cdebug-assertions=on -Coverflow-checks=on -Ccodegen-units=1 \
+-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+-Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+-Cllvm-args=-sanitizer-coverage-pc-table \
+-Cllvm-args=-sanitizer-coverage-trace-compares" \
+    cargo build -q --release -p lateen-fuzz --features libfuzzer --bins --target "$host"
+
+for target in $targets; do
+    corpus=$CARGO_TARGET_DIR/corpus/$target
+    findings=$CARGO_TARGET_DIR/findings/$target
+    mkdir -p "$corpus" "$findings" "$CARGO_TARGET_DIR/seeds/$target"
+    echo "fuzzing $target for $seconds s"
+    if ! "$CARGO_TARGET_DIR/$host/release/$target" "$corpus" "$CARGO_TARGET_DIR/seeds/$target" \
+        -max_total_time="$seconds" -timeout=1 -rss_limit_mb=512 -max_len=4096 \
+        -artifact_prefix="$findings/" -print_final_stats=1 >"$findings/log" 2>&1; then
+        tail -40 "$findings/log"
+        echo "$target: a finding, see $findings" >&2
+        exit 1
+    fi
+    grep -E 'DONE|number_of_executed_units' "$findings/log"
+done

@@ -1,0 +1,67 @@
+//! What is fuzzed: everything that reads bytes of strangers.
+//!
+//! It is not a test suite: a target says what must hold for *any* input. Each is a function
+//! `run(&[u8])` that panics when it does not hold, so that an ordinary test can run it too; the
+//! binaries in `targets/` hand libFuzzer's inputs to it, and `run.sh` builds and runs them.
+//!
+//! A new target is a module here, a file in `targets/`, a `[[bin]]` in `Cargo.toml`, and its seeds
+//! in [`seeds`].
+
+pub mod chunked;
+pub mod h1_request_head;
+pub mod h1_response_head;
+pub mod route_table;
+pub mod sniff;
+
+use lateen_wire::corpus;
+
+/// The inputs with which each target starts: the corpus of RFC 9112, which knows the grammar
+/// better than a fuzzer finds out in a minute.
+pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
+    let requests: Vec<Vec<u8>> = corpus::requests()
+        .map(|case| case.input.bytes().into_owned())
+        .filter(|input| input.len() < 4096)
+        .collect();
+    let responses = corpus::RESPONSES
+        .iter()
+        .map(|case| case.input.bytes())
+        .filter(|input| input.len() < 4096)
+        .map(|input| [&[0], &*input].concat())
+        .collect();
+    let bodies = requests
+        .iter()
+        .filter_map(|input| {
+            let head = input.windows(4).position(|window| window == b"\r\n\r\n")?;
+            Some([&[7], &input[head + 4..]].concat())
+        })
+        .collect();
+    let mut first_bytes = requests.clone();
+    first_bytes.push(lateen_wire::sniff::HTTP2_PREFACE.to_vec());
+    first_bytes.push(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec());
+    first_bytes.push(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec());
+    vec![
+        ("h1_request_head", requests),
+        ("h1_response_head", responses),
+        ("chunked", bodies),
+        ("sniff", first_bytes),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_target_holds_for_its_seeds() {
+        for (target, seeds) in super::seeds() {
+            assert!(seeds.len() > 20, "{target}");
+            for seed in &seeds {
+                match target {
+                    "h1_request_head" => super::h1_request_head::run(seed),
+                    "h1_response_head" => super::h1_response_head::run(seed),
+                    "chunked" => super::chunked::run(seed),
+                    "sniff" => super::sniff::run(seed),
+                    other => panic!("{other} has seeds but is not run here"),
+                }
+            }
+        }
+    }
+}
