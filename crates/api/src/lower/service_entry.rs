@@ -1,0 +1,184 @@
+//! Lowers a ServiceEntry: a service per host, and the endpoints of those that are STATIC.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use lateen_model::endpoint::{Endpoint, Endpoints};
+use lateen_model::service::{DnsEndpoint, Registry, Resolution, Service, ServiceKey, ServicePort};
+use lateen_model::{Body, Host, Protocol, Resource, ResourceName};
+
+use super::{Context, Lowered, Workload, export_to, port};
+use crate::object::Object;
+use crate::spec::service_entry as spec;
+use crate::validate::subnet;
+
+/// Lowers a spec that was checked. `workloads` are those that its selector selects.
+pub(super) fn lower(
+    spec: &spec::ServiceEntry,
+    object: Object<'_>,
+    context: &Context<'_>,
+    workloads: &[Workload],
+) -> Lowered {
+    let mut lowered = Lowered {
+        selector: spec.workload_selector.as_ref().map(|s| s.labels.clone()),
+        ..Lowered::default()
+    };
+    let inline: Vec<Workload> = spec.endpoints.iter().map(Workload::of_entry).collect();
+    let workloads = if lowered.selector.is_some() {
+        workloads
+    } else {
+        &inline
+    };
+    note_sockets(spec, &mut lowered);
+    for host in &spec.hosts {
+        let key = ServiceKey {
+            namespace: context.namespace.to_owned(),
+            host: Host::new(host),
+        };
+        let service = service(spec, object, key.clone(), context, workloads);
+        if service.resolution == Resolution::Endpoints {
+            lowered
+                .endpoints
+                .push(endpoints(spec, key.clone(), workloads));
+        }
+        lowered.resources.push(Resource {
+            name: ResourceName(format!("Service/{key}")),
+            source: context.source.clone(),
+            body: Body::Service(service),
+        });
+    }
+    lowered
+}
+
+/// Endpoints behind a socket of the file system are not dialled in this version.
+fn note_sockets(spec: &spec::ServiceEntry, lowered: &mut Lowered) {
+    for (index, endpoint) in spec.endpoints.iter().enumerate() {
+        if endpoint.address.starts_with("unix://") {
+            lowered
+                .unsupported
+                .push(format!("spec.endpoints[{index}].address"));
+        }
+    }
+}
+
+fn service(
+    spec: &spec::ServiceEntry,
+    object: Object<'_>,
+    key: ServiceKey,
+    context: &Context<'_>,
+    workloads: &[Workload],
+) -> Service {
+    let ports = spec.ports.iter().map(|entry| ServicePort {
+        number: port(entry.number),
+        name: entry.name.clone(),
+        protocol: protocol(entry),
+    });
+    let resolution = match spec.resolution.unwrap_or_default() {
+        // Each host of a wildcard would have to be looked up; the address that the caller dialled
+        // is one that it looked up itself.
+        spec::Resolution::None | spec::Resolution::DynamicDns => Resolution::OriginalDst,
+        spec::Resolution::Static => Resolution::Endpoints,
+        spec::Resolution::Dns | spec::Resolution::DnsRoundRobin => {
+            Resolution::Dns(names(spec, &key, workloads))
+        }
+    };
+    Service {
+        registry: Registry::ServiceEntry,
+        addresses: addresses(spec, object, &key),
+        ports: ports.collect(),
+        resolution,
+        is_external: spec.location.unwrap_or_default() == spec::Location::MeshExternal,
+        export_to: export_to(
+            &spec.export_to,
+            &context.settings.default_service_export_to,
+            context.namespace,
+        ),
+        key,
+    }
+}
+
+/// The declared protocol; if none is, that of the port's name, as for a Service.
+fn protocol(entry: &spec::ServicePort) -> Protocol {
+    Protocol::from_name(&entry.protocol)
+        .unwrap_or_else(|| Protocol::select(port(entry.number), &entry.name, None))
+}
+
+/// The virtual addresses: those of the user, else those that were allocated (in `status`).
+fn addresses(spec: &spec::ServiceEntry, object: Object<'_>, key: &ServiceKey) -> Vec<IpNet> {
+    if !spec.addresses.is_empty() {
+        return spec
+            .addresses
+            .iter()
+            .filter_map(|text| subnet(text).ok())
+            .collect();
+    }
+    let allocated = object.0["status"]["addresses"].as_array();
+    let is_for_host = |host: &str| host.is_empty() || Host::new(host) == key.host;
+    allocated
+        .into_iter()
+        .flatten()
+        .filter(|entry| is_for_host(entry["host"].as_str().unwrap_or("")))
+        .filter_map(|entry| subnet(entry["value"].as_str()?).ok())
+        .collect()
+}
+
+/// Pairs of service port and the port of a workload: its own number for the port's name, else the
+/// target port, else the same.
+fn ports(spec: &spec::ServiceEntry, workload: &Workload) -> Vec<(u16, u16)> {
+    let target = |entry: &spec::ServicePort| {
+        let own = workload.ports.get(&entry.name).copied();
+        own.or_else(|| entry.target_port.filter(|p| *p != 0).map(port))
+            .unwrap_or_else(|| port(entry.number))
+    };
+    spec.ports
+        .iter()
+        .map(|entry| (port(entry.number), target(entry)))
+        .collect()
+}
+
+/// Names to look up; without endpoints that is the host itself.
+fn names(spec: &spec::ServiceEntry, key: &ServiceKey, workloads: &[Workload]) -> Vec<DnsEndpoint> {
+    if workloads.is_empty() && spec.workload_selector.is_none() {
+        let itself = Workload {
+            address: key.host.as_str().to_owned(),
+            ..Workload::default()
+        };
+        return vec![name(spec, &itself)];
+    }
+    let reachable = workloads.iter().filter(|w| w.is_ready && w.is_dialable());
+    reachable.map(|workload| name(spec, workload)).collect()
+}
+
+fn name(spec: &spec::ServiceEntry, workload: &Workload) -> DnsEndpoint {
+    DnsEndpoint {
+        name: workload.address.clone(),
+        ports: ports(spec, workload),
+        labels: workload.labels.clone(),
+        weight: workload.weight.max(1),
+    }
+}
+
+fn endpoints(spec: &spec::ServiceEntry, key: ServiceKey, workloads: &[Workload]) -> Endpoints {
+    let is_internal = spec.location == Some(spec::Location::MeshInternal);
+    let mut endpoints: Vec<Endpoint> = workloads
+        .iter()
+        .filter_map(|workload| {
+            let address: IpAddr = workload.address.parse().ok()?;
+            Some(Endpoint {
+                address,
+                ports: ports(spec, workload),
+                labels: workload.labels.clone(),
+                weight: workload.weight.max(1),
+                health: workload.health(),
+                locality: workload.locality.clone(),
+                is_meshed: is_internal && workload.is_meshed,
+                service_account: workload.service_account.clone(),
+            })
+        })
+        .collect();
+    endpoints.sort_by(|a, b| (a.address, &a.ports).cmp(&(b.address, &b.ports)));
+    Endpoints {
+        service: key,
+        endpoints,
+    }
+}
