@@ -174,8 +174,8 @@ impl EndpointSet {
         }
         match policy {
             LoadBalancer::LeastRequest | LoadBalancer::Passthrough => {
-                let one = &ready[self.draw(random())];
-                let other = &ready[self.draw(random())];
+                let (one, other) = self.draw_two(random);
+                let (one, other) = (&ready[one], &ready[other]);
                 Some(if other.load.active() < one.load.active() {
                     other
                 } else {
@@ -197,6 +197,17 @@ impl EndpointSet {
         };
         let point = scale(bits, *sum) as u64;
         self.weights.partition_point(|until| *until <= point)
+    }
+
+    /// Two indexes: different ones where weights are equal, so that of two endpoints always the
+    /// less busy one is found; by weight both are drawn alike.
+    fn draw_two(&self, mut random: impl FnMut() -> u64) -> (usize, usize) {
+        let one = self.draw(random());
+        if !self.weights.is_empty() {
+            return (one, self.draw(random()));
+        }
+        let other = scale(random(), self.ready as u64 - 1);
+        (one, if other < one { other } else { other + 1 })
     }
 
     /// The index whose turn it is, by weight.

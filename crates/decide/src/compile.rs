@@ -18,7 +18,7 @@ pub(crate) mod listeners;
 pub(crate) mod rules;
 pub(crate) mod sidecar;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -74,6 +74,8 @@ struct CachedTable {
     /// The revisions of everything that the table was made of.
     recipe: Vec<u64>,
     table: Arc<RouteTable>,
+    /// Every cluster that the table names.
+    clusters: BTreeSet<ClusterId>,
     is_used: bool,
 }
 
@@ -112,15 +114,14 @@ impl Compiler<'_> {
         if let Some(cached) = cached.filter(|cached| cached.recipe == recipe) {
             cached.is_used = true;
             let table = Arc::clone(&cached.table);
-            for (_, route) in table.routes() {
-                self.cache.clusters.keep(&route.split);
-            }
+            self.cache.clusters.keep(cached.clusters.iter().copied());
             return table;
         }
         let table = Arc::new(build(self));
         let cached = CachedTable {
             recipe,
             table: Arc::clone(&table),
+            clusters: table.clusters(),
             is_used: true,
         };
         self.cache.tables.insert(key, cached);

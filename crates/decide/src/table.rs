@@ -1,13 +1,15 @@
 //! Route tables: the virtual hosts of one port, found by the request's authority, and in each
 //! the rules in their order.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lateen_model::{HostPattern, Reason};
 
 use crate::authority::canonical;
+use crate::cluster::ClusterId;
 use crate::condition::Request;
-use crate::decision::{Decision, PassedOver, Route, Trace};
+use crate::decision::{Decision, PassedOver, Route, Split, Trace};
 use crate::facts::{Facts, Scratch};
 use crate::hosts::{HostIndex, HostIndexBuilder};
 use crate::matcher::Matcher;
@@ -109,11 +111,32 @@ impl RouteTable {
         self.virtual_hosts.iter().map(|host| &*host.name)
     }
 
+    /// Every cluster that a rule names.
+    pub(crate) fn clusters(&self) -> BTreeSet<ClusterId> {
+        // Hosts that share their rules usually follow each other: those are read once.
+        let mut last = None;
+        let rules = self.virtual_hosts.iter().map(|host| &host.rules);
+        rules
+            .filter(|rules| last.replace(Arc::as_ptr(rules)) != Some(Arc::as_ptr(rules)))
+            .flat_map(|rules| rules.clusters())
+            .collect()
+    }
+
     /// Every route of every virtual host, in order.
     pub fn routes(&self) -> impl Iterator<Item = (&str, &Route)> {
         self.virtual_hosts
             .iter()
             .flat_map(|host| host.rules.routes.iter().map(|route| (&*host.name, route)))
+    }
+}
+
+// === impl Rules ===
+
+impl Rules {
+    /// Every cluster that the rules name, as often as they do.
+    pub(crate) fn clusters(&self) -> impl Iterator<Item = ClusterId> {
+        let splits = self.routes.iter().map(|route| &route.split);
+        splits.flat_map(Split::targets).map(|(cluster, _)| cluster)
     }
 }
 

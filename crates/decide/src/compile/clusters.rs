@@ -11,7 +11,6 @@ use lateen_model::service::{DnsEndpoint, Registry as Origin, Resolution, Service
 use lateen_model::{Host, Labels, Protocol, selects};
 
 use crate::cluster::{Cluster, ClusterId, Endpoint, EndpointSet, Load, ServiceLabels, Upstream};
-use crate::decision::Split;
 use crate::policies::Policies;
 use crate::registry::{Registry, Stored};
 
@@ -101,9 +100,9 @@ impl Interner {
         id
     }
 
-    /// Keeps the ids of a route that is taken as it was.
-    pub(super) fn keep(&mut self, split: &Split) {
-        self.used.extend(split.targets().map(|(id, _)| id));
+    /// Keeps the ids of what is taken as it was.
+    pub(super) fn keep(&mut self, ids: impl IntoIterator<Item = ClusterId>) {
+        self.used.extend(ids);
     }
 
     /// Every destination that the last compilation named.

@@ -215,9 +215,8 @@ impl Compiler<'_> {
         let (selected, matcher) = match self.cache.rules.cached.get_mut(&key) {
             Some(cached) if cached.rules.0 == self.epoch => {
                 cached.is_used = true;
-                for route in &cached.rules.1.routes {
-                    self.cache.clusters.keep(&route.split);
-                }
+                let rules = &cached.rules.1;
+                self.cache.clusters.keep(rules.clusters());
                 return Some(Arc::clone(&cached.rules.1));
             }
             Some(cached) => (Arc::clone(&cached.selected), Arc::clone(&cached.matcher)),

@@ -219,7 +219,8 @@ fn domains(service: &Service, namespace: &str) -> Vec<HostPattern> {
         Some(suffix) => HostPattern::Suffix(suffix.to_owned()),
         None => exact(name),
     }];
-    if let Some((short, _)) = name.split_once(".svc.")
+    if !name.starts_with('*')
+        && let Some((short, _)) = name.split_once(".svc.")
         && let Some((first, rest)) = short.split_once('.')
     {
         if rest == namespace {

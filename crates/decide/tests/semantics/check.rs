@@ -1,0 +1,113 @@
+//! Holds what is compiled against the interpreter.
+
+use std::net::SocketAddr;
+
+use lateen_decide::{Decision, Plan, RouteTable, Scratch, Serve, Store};
+use lateen_model::mesh::OutboundPolicy;
+use lateen_model::proxy::Role;
+use lateen_model::{Body, ObjectRef, Reason, Resource, ResourceName, Source};
+
+use crate::generate::Case;
+use crate::naive::{Answer, Interpreter};
+use crate::request::Request;
+
+/// Decides on every request of the case both ways.
+///
+/// # Panics
+/// If they differ, or if a trace differs from its decision.
+pub(crate) fn compiled_equals_interpreted(case: &Case) {
+    let mut store = Store::new();
+    let resources = latest(&case.resources);
+    for resource in &resources {
+        store
+            .apply(resource.clone())
+            .expect("generated resources are valid");
+    }
+    for body in [
+        Body::Mesh(case.mesh.clone()),
+        Body::Proxy(case.proxy.clone()),
+    ] {
+        let resource = Resource {
+            name: ResourceName(body.kind().to_owned()),
+            source: Source {
+                object: ObjectRef::default(),
+                ..Source::default()
+            },
+            body,
+        };
+        store.apply(resource).expect("these are always taken");
+    }
+    let plan = store.compile();
+    let interpreter = Interpreter {
+        resources: &resources,
+        proxy: &case.proxy,
+        policy: case.mesh.outbound_policy,
+    };
+    let mut scratch = Scratch::default();
+    for (request, random) in &case.requests {
+        for port in [80, 8080] {
+            let Some(table) = table(&plan, case.proxy.role, port) else {
+                continue;
+            };
+            let expected = match case.proxy.role {
+                Role::Sidecar => interpreter.sidecar(port, request, *random),
+                Role::Gateway => interpreter.gateway(port, request, *random),
+            };
+            let decision = table.decide(request, &mut scratch, || *random);
+            let found = answer(&plan, decision, case.mesh.outbound_policy);
+            assert_eq!(found, expected, "port {port}: {request:#?}");
+            check_trace(table, request, *random, decision);
+        }
+    }
+}
+
+/// Of resources with the same name the last one counts.
+fn latest(resources: &[Resource]) -> Vec<Resource> {
+    let mut kept: Vec<Resource> = Vec::new();
+    for resource in resources {
+        kept.retain(|one| one.name != resource.name);
+        kept.push(resource.clone());
+    }
+    kept
+}
+
+fn table(plan: &Plan, role: Role, port: u16) -> Option<&RouteTable> {
+    let address = SocketAddr::from(([203, 0, 113, 1], port));
+    match role {
+        Role::Sidecar => plan.outbound(address).http.as_deref(),
+        Role::Gateway => match &plan.gateway(address)?.serve {
+            Serve::Http(table) => Some(table),
+            Serve::Sni(_) | Serve::Tcp(_) => None,
+        },
+    }
+}
+
+/// A decision in the interpreter's words.
+fn answer(plan: &Plan, decision: Decision<'_>, policy: OutboundPolicy) -> Answer {
+    match decision {
+        Decision::RedirectToHttps => Answer::Redirect,
+        Decision::Refuse(Reason::NoRoute) => Answer::NoRoute,
+        Decision::Refuse(Reason::BlackHole) => Answer::Unknown(OutboundPolicy::RegistryOnly),
+        Decision::Refuse(reason) => panic!("{reason} is no answer of a table"),
+        Decision::Forward { route, .. } if &*route.name == "allow_any" => Answer::Unknown(policy),
+        Decision::Forward { cluster, route } => {
+            let cluster = plan.cluster(cluster).map_or("NC", |one| &one.name);
+            let origin = &route.origin;
+            let rule = (
+                origin.object.name.clone(),
+                origin.rule as usize,
+                origin.block as usize,
+            );
+            Answer::Forward(cluster.to_owned(), rule)
+        }
+    }
+}
+
+/// The trace tells the same decision, and for every rule before it why it did not match.
+fn check_trace(table: &RouteTable, request: &Request, random: u64, decision: Decision<'_>) {
+    let trace = table.explain(request, || random);
+    assert_eq!(trace.decision, decision);
+    for passed in &trace.passed_over {
+        assert!(!passed.failed.contains("defect"), "{passed:?}");
+    }
+}

@@ -1,0 +1,433 @@
+//! Makes a mesh and requests from bytes, so that a property test and a fuzzer share it: small
+//! alphabets, so that rules overlap, shadow each other and meet the requests.
+
+use lateen_model::destination::{DestinationRule, Subset, TrafficPolicy};
+use lateen_model::gateway::{Gateway, Server, ServerHost};
+use lateen_model::mesh::{Mesh, OutboundPolicy};
+use lateen_model::proxy::{Proxy, Role};
+use lateen_model::route::{
+    Destination, GatewayRef, HttpMatch, HttpRule, StringMatch, ValueMatch, VirtualService,
+    WeightedDestination,
+};
+use lateen_model::service::{ExportTo, Registry, Resolution, Service, ServiceKey, ServicePort};
+use lateen_model::{
+    Body, Host, HostPattern, Labels, ObjectRef, Protocol, Resource, ResourceName, Source,
+};
+
+use crate::request::Request;
+
+/// A mesh as one proxy sees it, and what it is asked.
+#[derive(Debug)]
+pub(crate) struct Case {
+    pub(crate) proxy: Proxy,
+    pub(crate) mesh: Mesh,
+    pub(crate) resources: Vec<Resource>,
+    /// Each with uniform bits for the choice between destinations.
+    pub(crate) requests: Vec<(Request, u64)>,
+}
+
+/// Choices from bytes; the first of each when there are none left.
+struct Dice<'b> {
+    bytes: &'b [u8],
+}
+
+const NAMESPACES: [&str; 2] = ["default", "other"];
+const HOSTS: [&str; 8] = [
+    "a.default.svc.cluster.local",
+    "b.default.svc.cluster.local",
+    "a.other.svc.cluster.local",
+    "*.default.svc.cluster.local",
+    "*.svc.cluster.local",
+    "ext.com",
+    "*.com",
+    "free.org",
+];
+const AUTHORITIES: [&str; 12] = [
+    "a.default.svc.cluster.local",
+    "a",
+    "A.Default",
+    "b:80",
+    "b.default.svc.",
+    "a.other",
+    "10.96.0.1",
+    "x.ext.com",
+    "ext.com:8080",
+    "free.org",
+    "nobody",
+    "",
+];
+const PATHS: [&str; 9] = ["/", "/a", "/a/b", "/ab", "/a/b/c", "/A", "", "/b", "/a/"];
+const VALUES: [&str; 5] = ["1", "2", "", "12", "1,2"];
+const REGEXES: [&str; 5] = [".*", "/a.*", "[12]", "1?", "/(a|b)/.+"];
+
+/// Makes a case.
+pub(crate) fn case(bytes: &[u8], role: Role) -> Case {
+    let mut dice = Dice { bytes };
+    let mesh = Mesh {
+        outbound_policy: dice.of(&[OutboundPolicy::AllowAny, OutboundPolicy::RegistryOnly]),
+        ..Mesh::default()
+    };
+    let mut resources = Vec::new();
+    for at in 0..dice.roll(5) + 1 {
+        resources.push(service(&mut dice, at));
+    }
+    for at in 0..dice.roll(5) + 1 {
+        resources.push(routes(&mut dice, at));
+    }
+    for at in 0..dice.roll(3) {
+        resources.push(gateway(&mut dice, at));
+    }
+    if role == Role::Gateway {
+        resources.push(gateway(&mut dice, 9));
+    }
+    resources.push(subsets());
+    let requests = (0..24).map(|_| (request(&mut dice), dice.bits())).collect();
+    Case {
+        proxy: proxy(role),
+        mesh,
+        resources,
+        requests,
+    }
+}
+
+/// Host and name of the proxy do not vary.
+fn proxy(role: Role) -> Proxy {
+    Proxy {
+        role,
+        name: "pod".into(),
+        namespace: "default".into(),
+        labels: labels(&[("app", "client")]),
+        addresses: Vec::new(),
+        locality: String::new(),
+        inbound: Vec::new(),
+        gateway_ports: Vec::new(),
+    }
+}
+
+// === impl Dice ===
+
+impl Dice<'_> {
+    fn roll(&mut self, sides: usize) -> usize {
+        let Some((first, rest)) = self.bytes.split_first() else {
+            return 0;
+        };
+        self.bytes = rest;
+        usize::from(*first) % sides
+    }
+
+    fn of<T: Clone>(&mut self, choices: &[T]) -> T {
+        choices[self.roll(choices.len())].clone()
+    }
+
+    /// One in `n`.
+    fn once_in(&mut self, n: usize) -> bool {
+        self.roll(n) == 1
+    }
+
+    fn bits(&mut self) -> u64 {
+        (self.roll(256) as u64) << 56
+    }
+}
+
+fn resource(kind: &str, namespace: &str, name: &str, created: usize, body: Body) -> Resource {
+    Resource {
+        name: ResourceName(format!("{kind}/{namespace}/{name}")),
+        source: Source {
+            object: ObjectRef {
+                kind: kind.into(),
+                namespace: namespace.into(),
+                name: name.into(),
+            },
+            generation: 1,
+            created: i64::try_from(created).expect("small"),
+        },
+        body,
+    }
+}
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    let pairs = pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    pairs.collect()
+}
+
+fn pattern(text: &str) -> HostPattern {
+    HostPattern::resolve(text, "default", "cluster.local")
+}
+
+fn service(dice: &mut Dice<'_>, at: usize) -> Resource {
+    let host = dice.of(&HOSTS);
+    let is_kubernetes = host.ends_with("cluster.local") && !host.starts_with('*');
+    let namespace = match host.split('.').nth(1) {
+        Some(namespace) if is_kubernetes => namespace,
+        _ => dice.of(&NAMESPACES),
+    };
+    let ports: &[u16] = dice.of(&[&[80][..], &[80, 8080], &[8080]]);
+    let ports = ports.iter().map(|number| ServicePort {
+        number: *number,
+        name: "http".into(),
+        protocol: Protocol::Http,
+    });
+    let service = Service {
+        key: ServiceKey {
+            namespace: namespace.into(),
+            host: Host::new(host),
+        },
+        registry: if is_kubernetes {
+            Registry::Kubernetes
+        } else {
+            Registry::ServiceEntry
+        },
+        addresses: if is_kubernetes {
+            vec![format!("10.96.0.{at}/32").parse().expect("an address")]
+        } else {
+            Vec::new()
+        },
+        ports: ports.collect(),
+        resolution: Resolution::Endpoints,
+        is_external: false,
+        export_to: visibility(dice),
+    };
+    // Services of one key replace each other, as they would in Kubernetes.
+    let created = dice.roll(3);
+    resource("Service", namespace, host, created, Body::Service(service))
+}
+
+fn visibility(dice: &mut Dice<'_>) -> ExportTo {
+    match dice.roll(8) {
+        1 => ExportTo::Nobody,
+        2 => ExportTo::Namespaces(vec!["other".into()]),
+        3 => ExportTo::Namespaces(vec!["default".into()]),
+        _ => ExportTo::All,
+    }
+}
+
+fn subsets() -> Resource {
+    let subset = |name: &str| Subset {
+        name: name.into(),
+        labels: labels(&[("version", name)]),
+        policy: TrafficPolicy::default(),
+    };
+    let rule = DestinationRule {
+        namespace: "istio-system".into(),
+        host: pattern("*.default.svc.cluster.local"),
+        export_to: ExportTo::All,
+        workload_selector: None,
+        policy: TrafficPolicy::default(),
+        subsets: vec![subset("v1"), subset("v2")],
+    };
+    let body = Body::DestinationRule(rule);
+    resource("DestinationRule", "istio-system", "subsets", 0, body)
+}
+
+fn gateway_name(dice: &mut Dice<'_>) -> GatewayRef {
+    GatewayRef::Gateway {
+        namespace: "default".into(),
+        name: dice.of(&["gw9", "gw0", "gw1"]).into(),
+    }
+}
+
+fn gateways(dice: &mut Dice<'_>) -> Vec<GatewayRef> {
+    match dice.roll(4) {
+        0 => vec![GatewayRef::Mesh, gateway_name(dice)],
+        1 => vec![GatewayRef::Mesh],
+        2 => vec![gateway_name(dice)],
+        _ => vec![GatewayRef::Mesh, gateway_name(dice), gateway_name(dice)],
+    }
+}
+
+fn gateway(dice: &mut Dice<'_>, at: usize) -> Resource {
+    let servers = (0..dice.roll(3) + 1).map(|_| Server {
+        name: String::new(),
+        port: dice.of(&[80, 80, 8080]),
+        port_name: "http".into(),
+        protocol: Protocol::Http,
+        bind: String::new(),
+        hosts: (0..dice.roll(2) + 1)
+            .map(|_| ServerHost {
+                namespace: dice.once_in(4).then(|| dice.of(&NAMESPACES).to_owned()),
+                host: if dice.once_in(2) {
+                    HostPattern::Any
+                } else {
+                    pattern(dice.of(&HOSTS))
+                },
+            })
+            .collect(),
+        https_redirect: dice.once_in(8),
+    });
+    let name = format!("gw{at}");
+    let gateway = Gateway {
+        namespace: "default".into(),
+        name: name.clone(),
+        servers: servers.collect(),
+        selector: labels(dice.of(&[&[][..], &[("app", "client")], &[("app", "other")]])),
+    };
+    let created = dice.roll(3);
+    resource("Gateway", "default", &name, created, Body::Gateway(gateway))
+}
+
+fn routes(dice: &mut Dice<'_>, at: usize) -> Resource {
+    let namespace = dice.of(&NAMESPACES);
+    let hosts = (0..dice.roll(2) + 1)
+        .map(|_| pattern(dice.of(&HOSTS)))
+        .collect();
+    // Many rules that differ in one value only, or a few of every kind.
+    let http = match dice.roll(4) {
+        1 => (0..dice.roll(40) + 1).map(|at| similar(dice, at)).collect(),
+        _ => (0..dice.roll(8)).map(|_| rule(dice)).collect(),
+    };
+    let routes = VirtualService {
+        namespace: namespace.into(),
+        hosts,
+        gateways: gateways(dice),
+        export_to: visibility(dice),
+        http,
+        tls: Vec::new(),
+        tcp: Vec::new(),
+    };
+    let name = format!("vs{at}");
+    let created = dice.roll(3);
+    resource(
+        "VirtualService",
+        namespace,
+        &name,
+        created,
+        Body::VirtualService(routes),
+    )
+}
+
+fn rule(dice: &mut Dice<'_>) -> HttpRule {
+    HttpRule {
+        name: String::new(),
+        matches: (0..dice.roll(3)).map(|_| block(dice)).collect(),
+        route: destinations(dice),
+    }
+}
+
+/// One of many rules for one prefix, each for another header or value.
+fn similar(dice: &mut Dice<'_>, at: usize) -> HttpRule {
+    let value = ValueMatch::Value(StringMatch::Exact((at % 7).to_string()));
+    let mut block = HttpMatch {
+        uri: Some(StringMatch::Prefix("/".into())),
+        ..HttpMatch::default()
+    };
+    match dice.roll(6) {
+        0 => block.headers.push(("x-user".into(), value)),
+        1 => block.headers.push((format!("x-{at}"), value)),
+        2 => block.headers.push((format!("x-{at}"), ValueMatch::Present)),
+        3 => block
+            .query_params
+            .push((format!("q{at}"), ValueMatch::Present)),
+        4 => block.query_params.push(("q".into(), value)),
+        _ => {
+            block.headers.push(("x-user".into(), value));
+            block.method = Some(StringMatch::Exact(dice.of(&["GET", "POST"]).into()));
+        }
+    }
+    HttpRule {
+        name: String::new(),
+        matches: vec![block],
+        route: destinations(dice),
+    }
+}
+
+fn destinations(dice: &mut Dice<'_>) -> Vec<WeightedDestination> {
+    let mut route: Vec<_> = (0..dice.of(&[1, 1, 2, 3]))
+        .map(|_| WeightedDestination {
+            destination: Destination {
+                host: Host::new(dice.of(&[HOSTS[0], HOSTS[1], HOSTS[2], HOSTS[5], "nobody.org"])),
+                subset: dice
+                    .of(&[None, None, Some("v1"), Some("v3")])
+                    .map(str::to_owned),
+                port: dice.of(&[None, None, Some(80), Some(8080), Some(9)]),
+            },
+            weight: dice.of(&[1, 0, 3, 75]),
+        })
+        .collect();
+    if route.iter().all(|one| one.weight == 0) {
+        route[0].weight = 1;
+    }
+    route
+}
+
+fn block(dice: &mut Dice<'_>) -> HttpMatch {
+    let mut block = HttpMatch::default();
+    for _ in 0..dice.roll(4) {
+        match dice.roll(12) {
+            0..=3 => {
+                block.uri = Some(uri(dice));
+                let is_regex = matches!(block.uri, Some(StringMatch::Regex(_)));
+                block.ignore_uri_case = !is_regex && dice.once_in(3);
+            }
+            4 => block.method = Some(StringMatch::Exact(dice.of(&["GET", "POST"]).into())),
+            5 => block.scheme = Some(StringMatch::Exact(dice.of(&["http", "https"]).into())),
+            6 => block.authority = Some(StringMatch::Prefix(dice.of(&["a", "A", "b:8"]).into())),
+            7 => block
+                .headers
+                .push((dice.of(&["x", "y"]).into(), value(dice))),
+            8 => block
+                .without_headers
+                .push((dice.of(&["x", "y"]).into(), value(dice))),
+            9 => block
+                .query_params
+                .push((dice.of(&["x", "y"]).into(), value(dice))),
+            10 => block.port = Some(dice.of(&[80, 8080])),
+            _ => source(dice, &mut block),
+        }
+    }
+    block
+}
+
+fn source(dice: &mut Dice<'_>, block: &mut HttpMatch) {
+    match dice.roll(3) {
+        0 => block.source_labels = labels(&[("app", dice.of(&["client", "other"]))]),
+        1 => block.source_namespace = Some(dice.of(&NAMESPACES).into()),
+        _ => block.gateways = gateways(dice),
+    }
+}
+
+fn uri(dice: &mut Dice<'_>) -> StringMatch {
+    match dice.roll(5) {
+        0 | 1 => StringMatch::Prefix(dice.of(&PATHS).into()),
+        2 | 3 => StringMatch::Exact(dice.of(&PATHS).into()),
+        _ => StringMatch::Regex(dice.of(&REGEXES).into()),
+    }
+}
+
+fn value(dice: &mut Dice<'_>) -> ValueMatch {
+    match dice.roll(4) {
+        0 => ValueMatch::Present,
+        1 => ValueMatch::Value(StringMatch::Prefix(dice.of(&VALUES[..2]).into())),
+        2 => ValueMatch::Value(StringMatch::Regex(dice.of(&REGEXES[2..4]).into())),
+        _ => ValueMatch::Value(StringMatch::Exact(dice.of(&VALUES).into())),
+    }
+}
+
+fn request(dice: &mut Dice<'_>) -> Request {
+    let query = dice.of(&[
+        "",
+        "",
+        "?x=1",
+        "?y=2&x",
+        "?q=3&x=12&x=1",
+        "?q5&q12=&=1",
+        "?",
+    ]);
+    let path = dice.of(&PATHS[..6]);
+    let mut headers = Vec::new();
+    for _ in 0..dice.roll(4) {
+        let name = dice.of(&["x", "X", "y", "x-user", "X-User", "x-3", "x-20", "accept"]);
+        headers.push((
+            name.to_owned(),
+            dice.of(&["1", "2", "", "12", "3", "6"]).to_owned(),
+        ));
+    }
+    Request {
+        method: dice.of(&["GET", "POST"]).into(),
+        scheme: dice.of(&["http", "https"]).into(),
+        authority: dice.of(&AUTHORITIES).into(),
+        path: format!("{path}{query}"),
+        headers,
+    }
+}
