@@ -34,6 +34,8 @@ pub enum Reason {
     RequestHeadTimeout,
     /// The request's transfer coding is unknown.
     UnknownTransferCoding,
+    /// The request's version of HTTP is neither 1.0 nor 1.1.
+    UnsupportedVersion,
     /// The stream was idle for too long.
     StreamIdleTimeout,
     /// The destination is unknown and the mesh allows only registered ones.
@@ -46,7 +48,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for tables and documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::NoRoute,
         Self::NoCluster,
         Self::NoHealthyUpstream,
@@ -60,6 +62,7 @@ impl Reason {
         Self::RequestHeadTooLarge,
         Self::RequestHeadTimeout,
         Self::UnknownTransferCoding,
+        Self::UnsupportedVersion,
         Self::StreamIdleTimeout,
         Self::BlackHole,
         Self::Loop,
@@ -80,7 +83,8 @@ impl Reason {
             Self::DownstreamConnectionTermination => "DC",
             Self::DownstreamProtocolError
             | Self::RequestHeadTooLarge
-            | Self::UnknownTransferCoding => "DPE",
+            | Self::UnknownTransferCoding
+            | Self::UnsupportedVersion => "DPE",
             Self::StreamIdleTimeout => "SI",
             Self::Overload => "OM",
             Self::RequestHeadTimeout | Self::BlackHole | Self::Loop => "-",
@@ -107,6 +111,7 @@ impl Reason {
             Self::RequestHeadTooLarge => "request_headers_too_large",
             Self::RequestHeadTimeout => "request_header_timeout",
             Self::UnknownTransferCoding => "http1.invalid_transfer_encoding",
+            Self::UnsupportedVersion => "http1.unsupported_version",
             Self::StreamIdleTimeout => "stream_idle_timeout",
             Self::BlackHole => "direct_response",
             Self::Loop => "loop",
@@ -122,6 +127,7 @@ impl Reason {
             Self::RequestHeadTooLarge => 431,
             Self::RequestHeadTimeout | Self::StreamIdleTimeout => 408,
             Self::UnknownTransferCoding => 501,
+            Self::UnsupportedVersion => 505,
             Self::UpstreamProtocolError | Self::BlackHole => 502,
             Self::NoCluster
             | Self::NoHealthyUpstream

@@ -1,1 +1,33 @@
-//! To be written.
+//! The data plane: sidecars and gateways.
+//!
+//! It is not where rules are made (`lateen-decide` compiles them, `lateen-control` collects them),
+//! nor where HTTP is parsed (`lateen-wire`): here bytes move.
+//!
+//! ```text
+//! main thread     process ─ control (xDS ─► Plan) ─ admin, status, metrics ─ drain
+//!                    │ one ordered queue per worker
+//! worker threads  worker ─ accept ─► connection::serve ─┬─► http::serve ─► exchange::run
+//!                                                       └─► tcp::serve ──► relay
+//! ```
+//!
+//! Invariants:
+//! - Nothing of a request crosses a thread. Workers share nothing but relaxed counters.
+//! - A plan changes between two requests, never within one.
+//! - What a connection reads is bounded by what its peer takes: no queue grows.
+
+pub mod activity;
+pub mod buffer;
+pub mod clock;
+pub mod connection;
+pub mod deadline;
+pub mod http;
+pub mod observe;
+pub mod published;
+pub mod random;
+pub mod settings;
+pub mod side;
+pub mod sys;
+pub mod tcp;
+pub mod transport;
+pub mod upstream;
+pub mod worker;

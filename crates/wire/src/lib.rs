@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! first bytes ──► sniff::sniff ──► Http1 │ Http2 │ Tls │ Tcp │ NeedMore
+//!                                                  └── server_name::server_name
 //!
 //! request head ──► h1::request::Head ──► view: target, authority, fields, framing::Body, …
 //!                                           │ write::request(edits)
@@ -19,6 +20,7 @@
 pub mod corpus;
 pub mod error;
 pub mod h1;
+pub mod server_name;
 pub mod sniff;
 
 pub use error::{Error, Fault};

@@ -125,8 +125,11 @@ impl Id {
             ],
             _ => &[],
         };
+        // The first byte decides nearly always: most names of these lengths are of none of these.
+        let first = name.first().map_or(0, |byte| byte | 0x20);
         for (candidate, id) in candidates {
-            if name.eq_ignore_ascii_case(candidate.as_bytes()) {
+            let candidate = candidate.as_bytes();
+            if candidate[0] == first && name.eq_ignore_ascii_case(candidate) {
                 return *id;
             }
         }
@@ -276,7 +279,7 @@ names! {
 
 /// A field's value, checked to have no control character but HTAB: nothing written through it can
 /// end its line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Value<'a>(&'a [u8]);
 
 impl<'a> Value<'a> {
@@ -298,26 +301,26 @@ pub(crate) fn is_ows(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
-/// Whether `byte` may be in a token (RFC 9110 §5.6.2).
+/// Which bytes may be in a token (RFC 9110 §5.6.2).
+const TOKEN_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let others = b"!#$%&'*+-.^_`|~";
+    let mut byte: u8 = 0;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut index = 0;
+    while index < others.len() {
+        table[others[index] as usize] = true;
+        index += 1;
+    }
+    table
+};
+
+/// Whether `byte` may be in a token.
 pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        )
+    TOKEN_BYTES[usize::from(byte)]
 }
 
 /// Whether `bytes` are a token: not empty, and nothing but token characters.

@@ -1,0 +1,117 @@
+//! The life of a client's connection up to the point where it is known what it carries.
+//!
+//! ```text
+//! serve ─ original destination ─ loop? ─► carry
+//! carry ─ rules of the plan ─┬─ nothing to look at ────────────► tcp
+//!                            ├─ first bytes: HTTP/1 ───────────► http::serve
+//!                            ├─ first bytes: TLS, by its name ─► tcp
+//!                            ├─ first bytes: anything else ────► tcp
+//!                            └─ silence on an undeclared port ─► dial, whoever speaks first decides
+//! ```
+
+pub mod rules;
+pub(crate) mod sniff;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use lateen_decide::Inspect;
+use lateen_wire::sniff::Verdict;
+use tokio::net::TcpStream;
+
+use crate::activity::Counted;
+use crate::http;
+use crate::side::Side;
+use crate::sys;
+use crate::tcp;
+use crate::transport::Transport;
+use crate::worker::Worker;
+
+use rules::Rules;
+use sniff::First;
+
+/// Which way a connection comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// A call of the application.
+    Outbound,
+    /// A call to the application.
+    Inbound,
+    /// A connection to a gateway.
+    Gateway,
+}
+
+/// Where a connection comes from and where it was going.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    /// Which way it came in.
+    pub door: Door,
+    /// The client.
+    pub peer: SocketAddr,
+    /// The address that the client dialled.
+    pub destination: SocketAddr,
+}
+
+/// Serves an accepted socket to its end.
+pub async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, door: Door) {
+    let destination = match door {
+        Door::Gateway => stream.local_addr().map(sys::canonical),
+        Door::Outbound | Door::Inbound => sys::original_dst(&stream),
+    };
+    let (Ok(destination), Ok(())) = (destination, stream.set_nodelay(true)) else {
+        return; // The client has gone already.
+    };
+    let origin = Origin {
+        door,
+        peer: sys::canonical(peer),
+        destination,
+    };
+    if is_loop(&worker, origin) {
+        tracing::debug!(
+            ?origin,
+            "closed a connection that was dialled to the proxy itself"
+        );
+        let _ = stream.set_zero_linger();
+        return;
+    }
+    carry(&worker, Transport::Tcp(stream), origin).await;
+}
+
+/// Serves a connection of which is known where it was going.
+pub async fn carry(worker: &Rc<Worker>, transport: Transport, origin: Origin) {
+    let _counted = Counted::enter(&worker.activity, |it| &it.connections);
+    let is_drained = origin.door != Door::Outbound;
+    let _drained =
+        is_drained.then(|| Counted::enter(&worker.activity, |it| &it.drained_connections));
+    let mut side = Side::new(transport);
+    let first = match Rules::of(&worker.view(), origin).inspect() {
+        Inspect::Never => First::Said(Verdict::Tcp),
+        Inspect::Wait => sniff::first(worker, &mut side, None).await,
+        Inspect::Detect => {
+            let limit = worker.view().plan.mesh().protocol_detection_timeout_ms;
+            sniff::first(worker, &mut side, Some(limit)).await
+        }
+    };
+    match first {
+        First::Gone => {}
+        First::Said(verdict) if Rules::of(&worker.view(), origin).takes_http(verdict) => {
+            http::serve(Rc::clone(worker), side, origin).await;
+        }
+        First::Said(verdict) => tcp::serve(worker, side, origin, verdict).await,
+        First::Silence => {
+            if let Some(side) = tcp::serve_undeclared(worker, side, origin).await {
+                http::serve(Rc::clone(worker), side, origin).await;
+            }
+        }
+    }
+}
+
+/// Answers whether a connection was dialled to a port of the proxy to which others are redirected:
+/// carrying it would dial itself for ever.
+fn is_loop(worker: &Worker, origin: Origin) -> bool {
+    origin.door != Door::Gateway
+        && worker
+            .profile
+            .captured_ports
+            .contains(&origin.destination.port())
+}

@@ -1,0 +1,243 @@
+//! What the plan says about a connection, whichever way it came in.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use lateen_decide::cluster::Load;
+use lateen_decide::{
+    ClusterId, Inbound, Inspect, Outbound, Plan, Route, RouteTable, Serve, SniTable, TcpRoute,
+    Upstream,
+};
+use lateen_model::{Protocol, Reason};
+use lateen_wire::server_name::{ServerName, server_name};
+use lateen_wire::sniff::Verdict;
+
+use super::{Door, Origin};
+use crate::observe::metrics::{Key, Reporter, RequestProtocol, Service};
+use crate::published::Published;
+use crate::sys::Mark;
+use crate::worker::Worker;
+
+/// The rules for one connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'p> {
+    published: &'p Published,
+    origin: Origin,
+    of: Of<'p>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Of<'p> {
+    Outbound(&'p Outbound),
+    Inbound(&'p Inbound),
+    Gateway(&'p Serve),
+    /// A gateway's listener that the plan no longer has.
+    Gone,
+}
+
+/// Where a request or a connection goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'p> {
+    /// The address.
+    pub address: SocketAddr,
+    /// Whose traffic it is.
+    pub mark: Mark,
+    /// The load that it counts towards.
+    pub load: Option<&'p Arc<Load>>,
+}
+
+/// A cluster that was decided on, with what logs and metrics say about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Chosen<'p> {
+    /// Where it goes, or why it cannot.
+    pub target: Result<Target<'p>, Reason>,
+    /// The service that it counts for.
+    pub service: Service,
+    /// The cluster's name; empty if there is none.
+    pub cluster: &'p str,
+    /// The route's name; empty if it has none.
+    pub route: &'p str,
+}
+
+// === impl Rules ===
+
+impl<'p> Rules<'p> {
+    /// The rules for a connection as of this plan.
+    pub fn of(published: &'p Published, origin: Origin) -> Self {
+        let plan = &published.plan;
+        let of = match origin.door {
+            Door::Outbound => Of::Outbound(plan.outbound(origin.destination)),
+            Door::Inbound => Of::Inbound(plan.inbound(origin.destination.port())),
+            Door::Gateway => plan
+                .gateway(origin.destination)
+                .map_or(Of::Gone, |listener| Of::Gateway(&listener.serve)),
+        };
+        Self {
+            published,
+            origin,
+            of,
+        }
+    }
+
+    /// Whether to look at the first bytes.
+    pub fn inspect(&self) -> Inspect {
+        match self.of {
+            Of::Outbound(outbound) => outbound.inspect,
+            Of::Inbound(inbound) => match inbound.protocol {
+                Protocol::Unknown => Inspect::Detect,
+                protocol if protocol.is_http() => Inspect::Wait,
+                _ => Inspect::Never,
+            },
+            Of::Gateway(Serve::Sni(_) | Serve::Http(_)) => Inspect::Wait,
+            Of::Gateway(Serve::Tcp(_)) | Of::Gone => Inspect::Never,
+        }
+    }
+
+    /// Answers whether a connection that begins like this is served as HTTP.
+    pub fn takes_http(&self, verdict: Verdict) -> bool {
+        match self.of {
+            Of::Outbound(outbound) => outbound.http.is_some() && verdict == Verdict::Http1,
+            // A port that is declared HTTP takes nothing else: what is no request is answered 400.
+            // HTTP/2 and TLS are carried as bytes, to the application that understands them.
+            Of::Inbound(inbound) => match inbound.protocol {
+                protocol if protocol.is_http() => !matches!(verdict, Verdict::Http2 | Verdict::Tls),
+                Protocol::Unknown => verdict == Verdict::Http1,
+                _ => false,
+            },
+            // Nothing passes an HTTP listener at the edge without being read as HTTP.
+            Of::Gateway(serve) => matches!(serve, Serve::Http(_)),
+            Of::Gone => false,
+        }
+    }
+
+    /// The routes of requests.
+    pub fn http(&self) -> Option<&'p RouteTable> {
+        match self.of {
+            Of::Outbound(outbound) => outbound.http.as_deref(),
+            Of::Gateway(Serve::Http(table)) => Some(table),
+            Of::Inbound(_) | Of::Gateway(_) | Of::Gone => None,
+        }
+    }
+
+    /// Where a connection goes that is carried as bytes.
+    pub fn choose_tcp(&self, worker: &Worker, verdict: Verdict, first: &[u8]) -> Chosen<'p> {
+        let by_name = |table: &'p SniTable| {
+            let ServerName::Name(name) = server_name(first) else {
+                return None;
+            };
+            table.decide(&name, self.origin.destination, || worker.random.next())
+        };
+        let by_address =
+            |route: &'p TcpRoute| route.decide(self.origin.destination, || worker.random.next());
+        let decided = match self.of {
+            Of::Inbound(_) => return self.choose_inbound(),
+            Of::Outbound(outbound) => {
+                let sni = outbound.sni.as_deref();
+                sni.filter(|_| verdict == Verdict::Tls)
+                    .and_then(by_name)
+                    .unwrap_or_else(|| by_address(&outbound.tcp))
+            }
+            Of::Gateway(Serve::Tcp(route)) => by_address(route),
+            Of::Gateway(Serve::Sni(table)) => match by_name(table) {
+                Some(decided) => decided,
+                None => return Chosen::refused(Reason::NoRoute),
+            },
+            Of::Gateway(Serve::Http(_)) | Of::Gone => return Chosen::refused(Reason::NoRoute),
+        };
+        let (cluster, route) = decided;
+        self.choose_cluster(worker, cluster, route)
+    }
+
+    /// Where the requests of an inbound connection go: to the application, as dialled.
+    pub fn choose_inbound(&self) -> Chosen<'p> {
+        let port = self.origin.destination.port();
+        Chosen {
+            target: Ok(Target {
+                address: self.origin.destination,
+                mark: Mark::Inbound,
+                load: None,
+            }),
+            service: Service::Inbound(self.published.inbound_service(port)),
+            cluster: match self.of {
+                Of::Inbound(inbound) => &inbound.cluster_name,
+                Of::Outbound(_) | Of::Gateway(_) | Of::Gone => "",
+            },
+            route: "default",
+        }
+    }
+
+    /// Chooses an endpoint of a cluster that a route decided on.
+    pub fn choose_cluster(&self, worker: &Worker, id: ClusterId, route: &'p Route) -> Chosen<'p> {
+        let Some(cluster) = self.published.plan.cluster(id) else {
+            return Chosen {
+                route: &route.name,
+                ..Chosen::refused(Reason::NoCluster)
+            };
+        };
+        let target = match &cluster.upstream {
+            Upstream::Endpoints(_) => worker
+                .pick(cluster)
+                .map(|endpoint| Target {
+                    address: endpoint.address,
+                    mark: Mark::Outbound,
+                    load: Some(&endpoint.load),
+                })
+                .ok_or(Reason::NoHealthyUpstream),
+            // At a gateway the dialled address is the gateway itself.
+            Upstream::OriginalDst if self.origin.door == Door::Gateway => {
+                Err(Reason::NoHealthyUpstream)
+            }
+            Upstream::OriginalDst => Ok(Target {
+                address: self.origin.destination,
+                mark: Mark::Outbound,
+                load: None,
+            }),
+            Upstream::BlackHole => Err(Reason::BlackHole),
+        };
+        Chosen {
+            target,
+            service: Service::Cluster(id),
+            cluster: &cluster.name,
+            route: &route.name,
+        }
+    }
+
+    /// The plan behind the rules.
+    pub fn plan(&self) -> &'p Plan {
+        &self.published.plan
+    }
+}
+
+// === impl Chosen ===
+
+impl Chosen<'_> {
+    /// Nothing was chosen.
+    pub fn refused(reason: Reason) -> Self {
+        Self {
+            target: Err(reason),
+            service: Service::None,
+            cluster: "",
+            route: "",
+        }
+    }
+
+    /// The key of metrics, as far as it is known before the end.
+    pub fn key(&self, origin: Origin, protocol: RequestProtocol) -> Key {
+        let (reporter, peer) = match origin.door {
+            Door::Inbound => (Reporter::Destination, origin.peer.ip()),
+            Door::Outbound | Door::Gateway => {
+                let target = self.target.as_ref();
+                let peer = target.map_or(Key::NO_PEER, |target| target.address.ip());
+                (Reporter::Source, peer)
+            }
+        };
+        Key {
+            reporter,
+            service: self.service,
+            peer,
+            protocol,
+            code: 0,
+            reason: None,
+        }
+    }
+}

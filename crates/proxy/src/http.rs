@@ -1,0 +1,57 @@
+//! HTTP/1.1: one task owns a client's connection and drives the upstream of each exchange.
+//!
+//! ```text
+//! serve ─ wait for bytes ─► exchange::run ─ read head ─ decide ─ upstream ─ transfer ─ record ─┐
+//!   ▲                                                                                          │
+//!   └──────────────────────────────── Next::Again ◄────────────────────────────────────────────┘
+//! ```
+//!
+//! [`exchange`] is the life of a request; [`transfer`] moves its bytes, both directions at once;
+//! [`flow`] is one direction. [`respond`] is the only place that makes answers of the proxy's own.
+
+mod client;
+mod exchange;
+mod flow;
+mod record;
+mod request_head;
+mod respond;
+mod response_head;
+mod transfer;
+pub mod workspace;
+
+use std::rc::Rc;
+
+use crate::connection::Origin;
+use crate::side::Side;
+use crate::worker::Worker;
+
+use client::Client;
+
+/// What becomes of a client's connection after an exchange.
+#[derive(Debug)]
+enum Next {
+    /// It carries another one.
+    Again,
+    /// It is closed.
+    Close,
+    /// It is closed when the client has had time to read the answer: it may still be sending.
+    Linger,
+    /// It becomes a tunnel to this upstream.
+    Tunnel(Side),
+}
+
+/// Serves a connection of which the client speaks HTTP/1 until it ends.
+pub async fn serve(worker: Rc<Worker>, side: Side, origin: Origin) {
+    let mut client = Client::new(worker, side, origin);
+    while client.wait().await {
+        let mut work = client.worker.workspaces.take();
+        let next = exchange::run(&mut client, &mut work).await;
+        client.worker.workspaces.put(work);
+        match next {
+            Next::Again => client.rest(),
+            Next::Close => return,
+            Next::Linger => return client.linger().await,
+            Next::Tunnel(upstream) => return client.tunnel(upstream).await,
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Connections that are carried as bytes.
+
+pub mod relay;
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use lateen_decide::cluster::Load;
+use lateen_model::Reason;
+use lateen_wire::sniff::Verdict;
+
+use crate::clock;
+use crate::connection::Origin;
+use crate::connection::rules::{Chosen, Rules, Target};
+use crate::connection::sniff::judge;
+use crate::observe::access_log::{self, Entry};
+use crate::observe::metrics::{Key, RequestProtocol};
+use crate::side::Side;
+use crate::transport::Read;
+use crate::upstream::{self, Active};
+use crate::worker::Worker;
+use relay::{End, Moved};
+
+/// A connection to carry: everything that outlives the plan by which it was decided.
+struct Course {
+    target: Result<(upstream::Key, Option<Arc<Load>>), Reason>,
+    key: Key,
+    cluster: String,
+    route: String,
+}
+
+/// Who spoke first on a connection on which nothing is declared.
+enum Spoke {
+    /// The client, like this.
+    Client(Verdict),
+    /// The upstream, or one of them ended: bytes it is.
+    Other,
+}
+
+/// Carries a connection of which the first bytes are known, if it begins with any.
+pub async fn serve(worker: &Rc<Worker>, side: Side, origin: Origin, verdict: Verdict) {
+    let course = Course::choose(worker, origin, verdict, &side);
+    let upstream = course.connect(worker).await;
+    run(worker, side, origin, course, upstream).await;
+}
+
+/// Carries a connection whose client has been silent: dials the upstream and watches both sides.
+/// Answers the connection if it is HTTP after all.
+pub async fn serve_undeclared(worker: &Rc<Worker>, mut side: Side, origin: Origin) -> Option<Side> {
+    let course = Course::choose(worker, origin, Verdict::Tcp, &side);
+    let mut upstream = match course.connect(worker).await {
+        Ok(upstream) => upstream,
+        Err(reason) => {
+            run(worker, side, origin, course, Err(reason)).await;
+            return None;
+        }
+    };
+    let verdict = match who_speaks(worker, &mut side, &mut upstream).await {
+        Spoke::Other => Verdict::Tcp,
+        Spoke::Client(verdict) => verdict,
+    };
+    let takes_http = Rules::of(&worker.view(), origin).takes_http(verdict);
+    if takes_http && verdict == Verdict::Http1 {
+        // Nothing was said on it, so the first request may use it.
+        if let Ok((key, _)) = course.target {
+            worker.pools.checkin(key, upstream.transport, clock::now());
+        }
+        return Some(side);
+    }
+    if verdict == Verdict::Tls {
+        let named = Course::choose(worker, origin, verdict, &side);
+        if named.cluster != course.cluster {
+            drop(upstream);
+            let upstream = named.connect(worker).await;
+            run(worker, side, origin, named, upstream).await;
+            return None;
+        }
+    }
+    run(worker, side, origin, course, Ok(upstream)).await;
+    None
+}
+
+async fn who_speaks(worker: &Worker, client: &mut Side, upstream: &mut Side) -> Spoke {
+    poll_fn(|cx| {
+        if upstream.poll_fill(cx, &worker.buffers).is_ready() {
+            return Poll::Ready(Spoke::Other);
+        }
+        while let Poll::Ready(read) = client.poll_fill(cx, &worker.buffers) {
+            if !matches!(read, Ok(Read::Bytes(_))) {
+                return Poll::Ready(Spoke::Other);
+            }
+            if let Poll::Ready(verdict) = judge(client) {
+                return Poll::Ready(Spoke::Client(verdict));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Carries bytes to the end, and records it.
+async fn run(
+    worker: &Worker,
+    mut side: Side,
+    origin: Origin,
+    course: Course,
+    upstream: Result<Side, Reason>,
+) {
+    let started = clock::now();
+    let _tunnel = worker.activity.tunnels.enter();
+    let mut total = Moved::default();
+    let mut upstream_addresses = None;
+    let reason = match upstream {
+        Err(reason) => {
+            drop(worker.recorder.tcp_opened(Key {
+                reason: Some(reason),
+                ..course.key
+            }));
+            side.transport.reset_on_drop();
+            Some(reason)
+        }
+        Ok(mut upstream) => {
+            let opened = worker.recorder.tcp_opened(course.key);
+            let load = course.target.as_ref().ok().and_then(|it| it.1.clone());
+            let _active = load.map(Active::begin);
+            let remote = course.target.as_ref().ok().map(|(key, _)| key.address);
+            upstream_addresses = remote.zip(upstream.transport.local_addr());
+            let idle = worker.profile.timeouts.tcp_idle;
+            let end = relay::relay(&mut side, &mut upstream, &worker.buffers, idle, |moved| {
+                opened.sent(moved.sent);
+                opened.received(moved.received);
+                total.sent += moved.sent;
+                total.received += moved.received;
+            })
+            .await;
+            match end {
+                End::Closed | End::Idle => None,
+                End::Downstream(_) => Some(Reason::DownstreamConnectionTermination),
+                End::Upstream(_) => Some(Reason::UpstreamConnectionTermination),
+            }
+        }
+    };
+    if worker.log.is_on() {
+        worker.log.write(&Entry {
+            reason,
+            bytes_received: total.received,
+            bytes_sent: total.sent,
+            duration_ms: clock::millis_between(started, clock::now()),
+            upstream: upstream_addresses,
+            cluster: &course.cluster,
+            route: &course.route,
+            origin,
+            request: access_log::Request::NONE,
+            status: 0,
+            service_time_ms: None,
+        });
+    }
+}
+
+// === impl Course ===
+
+impl Course {
+    fn choose(worker: &Worker, origin: Origin, verdict: Verdict, side: &Side) -> Self {
+        let view = worker.view();
+        let rules = Rules::of(&view, origin);
+        let chosen = rules.choose_tcp(worker, verdict, side.buffer.bytes());
+        let key = chosen.key(origin, RequestProtocol::Tcp);
+        let Chosen {
+            target,
+            cluster,
+            route,
+            ..
+        } = chosen;
+        Self {
+            target: target.map(
+                |Target {
+                     address,
+                     mark,
+                     load,
+                 }| { (upstream::Key { address, mark }, load.cloned()) },
+            ),
+            key,
+            cluster: cluster.to_owned(),
+            route: route.to_owned(),
+        }
+    }
+
+    async fn connect(&self, worker: &Worker) -> Result<Side, Reason> {
+        let (key, _) = self.target.as_ref().map_err(|reason| *reason)?;
+        let limit = worker.profile.timeouts.connect;
+        match worker.connector.connect(key.address, key.mark, limit).await {
+            Ok(transport) => Ok(Side::new(transport)),
+            Err(error) => {
+                tracing::debug!(address = %key.address, %error, "cannot connect to the upstream");
+                Err(Reason::UpstreamConnectionFailure)
+            }
+        }
+    }
+}

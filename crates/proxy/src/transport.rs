@@ -1,0 +1,168 @@
+//! The bytes of one connection: a TCP socket, or a stream in memory.
+//!
+//! It is an enum, not a trait object, so that a read or write is one predictable branch. Streams in
+//! memory are how the whole worker is tested without the network.
+//!
+//! Reads go through tokio's `AsyncRead`, which clears a socket's readiness after a short read: the
+//! next read then waits for the event loop and no system call ends in `EAGAIN`.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::buffer::{Buffer, Pool};
+
+/// A connection's bytes.
+#[derive(Debug)]
+pub enum Transport {
+    /// A TCP socket.
+    Tcp(TcpStream),
+    /// A stream in memory, for tests.
+    Memory(DuplexStream),
+}
+
+/// What became of a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read {
+    /// This many bytes came.
+    Bytes(usize),
+    /// The peer sends no more.
+    End,
+}
+
+// === impl Transport ===
+
+impl Transport {
+    /// Reads into the room of `buffer`, which must not be full. Storage is borrowed from `pool`
+    /// only when there is something to read.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Buffer,
+        pool: &Pool,
+    ) -> Poll<io::Result<Read>> {
+        debug_assert!(
+            !buffer.is_full(),
+            "a read without room would look like an end"
+        );
+        if let Self::Tcp(stream) = self {
+            ready!(stream.poll_read_ready(cx))?;
+        }
+        let mut room = ReadBuf::new(buffer.room(pool));
+        let polled = match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut room),
+            Self::Memory(stream) => Pin::new(stream).poll_read(cx, &mut room),
+        };
+        let count = room.filled().len();
+        match polled {
+            Poll::Ready(Ok(())) if count == 0 => {
+                buffer.release(pool);
+                Poll::Ready(Ok(Read::End))
+            }
+            Poll::Ready(Ok(())) => {
+                buffer.filled(count);
+                Poll::Ready(Ok(Read::Bytes(count)))
+            }
+            Poll::Ready(Err(error)) => {
+                buffer.release(pool);
+                Poll::Ready(Err(error))
+            }
+            Poll::Pending => {
+                buffer.release(pool);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Writes from several pieces at once; a result of 0 means that there was nothing to write.
+    pub fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => {
+                // A single piece takes the way that clears readiness after a short write.
+                if let [piece] = pieces {
+                    Pin::new(stream).poll_write(cx, piece)
+                } else {
+                    Pin::new(stream).poll_write_vectored(cx, pieces)
+                }
+            }
+            Self::Memory(stream) => {
+                let piece = pieces.iter().find(|piece| !piece.is_empty());
+                Pin::new(stream).poll_write(cx, piece.map_or(&[][..], |piece| piece))
+            }
+        }
+    }
+
+    /// Tells the peer that nothing more is sent.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Memory(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
+    /// Answers whether an idle connection can no longer be used: its peer closed it, or sent what
+    /// nobody asked for. Costs no system call unless the event loop has seen something.
+    pub fn is_stale(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut byte = [0];
+        let mut room = ReadBuf::new(&mut byte);
+        match self {
+            Self::Tcp(stream) => {
+                // The noop waker replaces none that matters: nobody waits for an idle connection.
+                stream.poll_read_ready(&mut cx).is_ready()
+                    && Pin::new(stream).poll_read(&mut cx, &mut room).is_ready()
+            }
+            Self::Memory(stream) => Pin::new(stream).poll_read(&mut cx, &mut room).is_ready(),
+        }
+    }
+
+    /// Asks the kernel whether something has come on an idle connection: bytes, its end, or an
+    /// error. One system call, unlike [`Self::is_stale`].
+    pub fn has_news(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => {
+                let mut byte = [MaybeUninit::uninit()];
+                let peeked = SockRef::from(stream).peek(&mut byte);
+                !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+            }
+            Self::Memory(_) => false,
+        }
+    }
+
+    /// The address at this end, if it is a socket.
+    pub fn local_addr(&self) -> Option<std::net::SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Memory(_) => None,
+        }
+    }
+
+    /// Makes the kernel answer with a reset when the connection is dropped, where there is one.
+    pub fn reset_on_drop(&self) {
+        if let Self::Tcp(stream) = self {
+            // An error leaves an orderly close, which is no worse.
+            let _ = stream.set_zero_linger();
+        }
+    }
+}
+
+impl From<TcpStream> for Transport {
+    fn from(stream: TcpStream) -> Self {
+        Self::Tcp(stream)
+    }
+}
+
+impl From<DuplexStream> for Transport {
+    fn from(stream: DuplexStream) -> Self {
+        Self::Memory(stream)
+    }
+}

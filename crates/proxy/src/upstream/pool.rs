@@ -1,0 +1,196 @@
+//! Idle connections to upstreams, one pool per worker.
+//!
+//! Last in, first out: a warm connection is used again and the surplus ages out. An upstream may
+//! close an idle connection at any moment; that is seen without a system call when the event loop
+//! has heard of it, and what is missed is caught by the exchange, which retries on a fresh
+//! connection where nothing can be lost.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::clock::Instant;
+use crate::sys::Mark;
+use crate::transport::Transport;
+
+/// The most idle connections that a worker keeps to one address.
+const MOST_IDLE: usize = 1024;
+
+/// What makes two connections interchangeable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// Where it goes.
+    pub address: SocketAddr,
+    /// Whose traffic it carries.
+    pub mark: Mark,
+}
+
+/// The idle connections of a worker.
+#[derive(Debug, Default)]
+pub struct Pools {
+    idle: RefCell<HashMap<Key, Vec<Idle>, BuildHasherDefault<AddressHasher>>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    transport: Transport,
+    since: Instant,
+}
+
+/// A hasher for addresses, which come from configuration and not from an attacker: three
+/// multiplications instead of the SipHash that strings of strangers need.
+#[derive(Debug, Default)]
+pub struct AddressHasher(u64);
+
+// === impl Pools ===
+
+impl Pools {
+    /// Takes the connection that was used last; those that can no longer be used are dropped.
+    pub fn checkout(&self, key: Key) -> Option<Transport> {
+        let mut idle = self.idle.borrow_mut();
+        let list = idle.get_mut(&key)?;
+        while let Some(mut candidate) = list.pop() {
+            if !candidate.transport.is_stale() {
+                return Some(candidate.transport);
+            }
+        }
+        None
+    }
+
+    /// Takes a connection back for the next exchange.
+    pub fn checkin(&self, key: Key, transport: Transport, now: Instant) {
+        let mut idle = self.idle.borrow_mut();
+        let list = idle.entry(key).or_default();
+        if list.len() < MOST_IDLE {
+            list.push(Idle {
+                transport,
+                since: now,
+            });
+        }
+    }
+
+    /// Drops what has been idle for too long, what its peer has closed, and what goes to addresses
+    /// that are not wanted any more.
+    pub fn sweep(&self, now: Instant, limit: Duration, is_wanted: impl Fn(Key) -> bool) {
+        self.idle.borrow_mut().retain(|key, list| {
+            if !is_wanted(*key) {
+                return false;
+            }
+            list.retain_mut(|idle| {
+                now.saturating_duration_since(idle.since) < limit && !idle.transport.is_stale()
+            });
+            !list.is_empty()
+        });
+    }
+
+    /// The number of idle connections.
+    pub fn len(&self) -> usize {
+        self.idle.borrow().values().map(Vec::len).sum()
+    }
+
+    /// Answers whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+// === impl Key ===
+
+impl std::hash::Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self.address.ip() {
+            IpAddr::V4(ip) => state.write_u32(ip.to_bits()),
+            IpAddr::V6(ip) => {
+                let bits = ip.to_bits().to_ne_bytes();
+                state.write(&bits);
+            }
+        }
+        state.write_u32(u32::from(self.address.port()) << 16 | self.mark.number());
+    }
+}
+
+// === impl AddressHasher ===
+
+impl AddressHasher {
+    fn mix(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+impl Hasher for AddressHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.mix(u64::from_ne_bytes(word));
+        }
+    }
+
+    fn write_u32(&mut self, word: u32) {
+        self.mix(u64::from(word));
+    }
+
+    fn finish(&self) -> u64 {
+        // The table looks at the top bits and at the bottom ones: fold the good ones down.
+        self.0 ^ (self.0 >> 32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, DuplexStream};
+
+    use super::*;
+    use crate::clock;
+
+    fn key(port: u16) -> Key {
+        Key {
+            address: SocketAddr::from(([10, 0, 0, 1], port)),
+            mark: Mark::Outbound,
+        }
+    }
+
+    fn pair() -> (Transport, DuplexStream) {
+        let (near, far) = tokio::io::duplex(64);
+        (near.into(), far)
+    }
+
+    #[tokio::test]
+    async fn the_connection_that_was_used_last_is_used_first() {
+        let pools = Pools::default();
+        let (first, mut first_far) = pair();
+        let (second, _second_far) = pair();
+        pools.checkin(key(1), first, clock::now());
+        pools.checkin(key(1), second, clock::now());
+        // Only the first has bytes, so it would be stale: it is the second that comes.
+        first_far.write_all(b"x").await.expect("room");
+        assert!(pools.checkout(key(1)).is_some());
+        assert!(pools.checkout(key(1)).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_its_peer_closed_is_not_used() {
+        let pools = Pools::default();
+        let (closed, far) = pair();
+        pools.checkin(key(1), closed, clock::now());
+        drop(far);
+        assert!(pools.checkout(key(1)).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sweep_drops_the_old_and_the_unwanted() {
+        let pools = Pools::default();
+        let (old, _old_far) = pair();
+        let (young, _young_far) = pair();
+        let (unwanted, _unwanted_far) = pair();
+        pools.checkin(key(1), old, clock::now());
+        tokio::time::advance(Duration::from_secs(10)).await;
+        pools.checkin(key(2), young, clock::now());
+        pools.checkin(key(3), unwanted, clock::now());
+        pools.sweep(clock::now(), Duration::from_secs(5), |it| it != key(3));
+        assert_eq!(pools.len(), 1);
+        assert!(pools.checkout(key(2)).is_some());
+    }
+}

@@ -1,0 +1,242 @@
+//! A worker: one thread with its own runtime, listeners, connection pools, plan and counters.
+//!
+//! Nothing of a request leaves its worker. The main thread speaks to it through one ordered queue
+//! of [`Message`]s, and reads its counters. A new plan takes effect between two requests.
+
+mod accept;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lateen_decide::{Cluster, ClusterId, Endpoint, Scratch, Upstream};
+use lateen_model::proxy::Role;
+use lateen_wire::h1::head::Limits;
+use tokio::sync::mpsc;
+
+use crate::activity::Activity;
+use crate::buffer;
+use crate::clock;
+use crate::http::workspace;
+use crate::observe::access_log;
+use crate::observe::metrics::{Recorder, Shard};
+use crate::published::Published;
+use crate::random::Random;
+use crate::settings::Timeouts;
+use crate::sys::Mark;
+use crate::upstream::{Connector, Pools};
+
+pub use accept::Listener;
+
+/// How often a worker looks after its idle connections and writes its log.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What all workers of a process share, for each to copy.
+#[derive(Debug, Clone, Copy)]
+pub struct Profile {
+    /// The kind of the proxy.
+    pub role: Role,
+    /// Time limits.
+    pub timeouts: Timeouts,
+    /// Limits of heads.
+    pub limits: Limits,
+    /// The ports to which traffic is redirected: connections that were dialled to them are loops.
+    pub captured_ports: [u16; 2],
+}
+
+/// What the main thread tells a worker.
+#[derive(Debug)]
+pub enum Message {
+    /// Use this plan from now on.
+    Plan(Arc<Published>),
+    /// Accept connections.
+    Listen(Listener),
+    /// Accept what has arrived, then no more.
+    Unlisten(SocketAddr),
+    /// Enter this phase.
+    Phase(Phase),
+}
+
+/// Where a proxy is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Serves.
+    Serving,
+    /// Serves, and asks clients to go elsewhere.
+    Draining,
+    /// Takes no new connections from outside.
+    Closing,
+}
+
+/// The state of one worker. Everything in it is of one thread.
+#[derive(Debug)]
+pub struct Worker {
+    /// What it is.
+    pub profile: Profile,
+    /// Storage for what is read.
+    pub buffers: buffer::Pool,
+    /// What exchanges reuse.
+    pub workspaces: workspace::Pool,
+    /// Random choices.
+    pub random: Random,
+    /// Space for decisions.
+    pub scratch: RefCell<Scratch>,
+    /// Idle upstream connections.
+    pub pools: Pools,
+    /// How upstream connections are opened.
+    pub connector: Connector,
+    /// Metrics.
+    pub recorder: Recorder,
+    /// The access log.
+    pub log: access_log::Writer,
+    /// What it is doing.
+    pub activity: Arc<Activity>,
+    phase: Cell<Phase>,
+    current: RefCell<Rc<Arc<Published>>>,
+    rotations: RefCell<Vec<u32>>,
+    is_plan_new: Cell<bool>,
+}
+
+/// A plan in use: an exchange holds it from its decision to its end.
+pub type View = Rc<Arc<Published>>;
+
+/// The parts of a worker that the main thread keeps a hand on.
+#[derive(Debug, Clone, Default)]
+pub struct Shared {
+    /// Counters.
+    pub shard: Arc<Shard>,
+    /// Gauges.
+    pub activity: Arc<Activity>,
+}
+
+// === impl Worker ===
+
+impl Worker {
+    /// A worker that uses this plan.
+    pub fn new(
+        profile: Profile,
+        shared: &Shared,
+        plan: Arc<Published>,
+        connector: Connector,
+        log: access_log::Writer,
+    ) -> Rc<Self> {
+        shared.activity.plan_version.set(plan.version);
+        Rc::new(Self {
+            profile,
+            buffers: buffer::Pool::default(),
+            workspaces: workspace::Pool::default(),
+            random: Random::from_system(),
+            scratch: RefCell::default(),
+            pools: Pools::default(),
+            connector,
+            recorder: Recorder::new(Arc::clone(&shared.shard)),
+            log,
+            activity: Arc::clone(&shared.activity),
+            phase: Cell::new(Phase::Serving),
+            current: RefCell::new(Rc::new(plan)),
+            rotations: RefCell::default(),
+            is_plan_new: Cell::new(false),
+        })
+    }
+
+    /// The plan of now.
+    pub fn view(&self) -> View {
+        Rc::clone(&self.current.borrow())
+    }
+
+    /// Uses another plan from the next request on.
+    pub fn use_plan(&self, plan: Arc<Published>) {
+        self.log.configure(plan.plan.mesh());
+        self.activity.plan_version.set(plan.version);
+        self.current.replace(Rc::new(plan));
+        self.is_plan_new.set(true);
+    }
+
+    /// Where the proxy is in its life.
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// Enters a phase.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+    }
+
+    /// Chooses an endpoint of a cluster.
+    pub fn pick<'a>(&self, cluster: &'a Cluster) -> Option<&'a Endpoint> {
+        let ClusterId(index) = cluster.id;
+        let index = usize::try_from(index).unwrap_or(0);
+        let mut rotations = self.rotations.borrow_mut();
+        if rotations.len() <= index {
+            // Once per cluster: ids are dense and never reused.
+            rotations.resize(index + 1, 0);
+        }
+        cluster.pick(&mut rotations[index], || self.random.next())
+    }
+
+    /// Looks after what is idle.
+    pub fn tick(&self) {
+        self.log.flush();
+        if self.pools.is_empty() {
+            self.is_plan_new.set(false);
+            return;
+        }
+        let limit = self.profile.timeouts.upstream_idle;
+        if self.is_plan_new.replace(false) {
+            let wanted = self.endpoints();
+            self.pools.sweep(clock::now(), limit, |key| {
+                key.mark == Mark::Inbound || wanted.contains(&key.address)
+            });
+        } else {
+            self.pools.sweep(clock::now(), limit, |_| true);
+        }
+    }
+
+    fn endpoints(&self) -> HashSet<SocketAddr> {
+        let view = self.view();
+        let mut addresses = HashSet::new();
+        for cluster in view.plan.clusters() {
+            if let Upstream::Endpoints(set) = &cluster.upstream {
+                addresses.extend(set.all().iter().map(|endpoint| endpoint.address));
+            }
+        }
+        addresses
+    }
+}
+
+/// Runs a worker until the main thread drops its end of the queue.
+pub async fn run(worker: Rc<Worker>, mut messages: mpsc::UnboundedReceiver<Message>) {
+    let mut listeners = HashMap::new();
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let message = tokio::select! {
+            message = messages.recv() => message,
+            _ = tick.tick() => {
+                worker.tick();
+                continue;
+            }
+        };
+        match message {
+            None => return,
+            Some(Message::Plan(plan)) => worker.use_plan(plan),
+            Some(Message::Listen(listener)) => {
+                let address = listener.address;
+                match accept::start(&worker, listener) {
+                    Ok(stop) => drop(listeners.insert(address, stop)),
+                    Err(error) => tracing::error!(%address, %error, "cannot accept connections"),
+                }
+            }
+            Some(Message::Unlisten(address)) => drop(listeners.remove(&address)),
+            Some(Message::Phase(phase)) => {
+                worker.enter(phase);
+                if phase == Phase::Closing {
+                    listeners.retain(|_, stop: &mut accept::Stop| !stop.is_drained());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Scenarios through a whole worker: real connections in memory, real plans, paused time.
+//!
+//! Each test reads as what a client and an upstream say to each other.
+
+mod exchange;
+mod world;

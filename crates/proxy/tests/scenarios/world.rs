@@ -1,0 +1,441 @@
+//! A worker between clients and upstreams in memory.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lateen_decide::Store;
+use lateen_model::endpoint::{Endpoint, Endpoints, Health};
+use lateen_model::gateway::{Gateway, Server, ServerHost};
+use lateen_model::mesh::Mesh;
+use lateen_model::proxy::{InboundPort, Proxy, Role};
+use lateen_model::route::{Destination, GatewayRef, HttpRule, VirtualService, WeightedDestination};
+use lateen_model::service::{
+    ExportTo, Registry as Origin, Resolution, Service, ServiceKey, ServicePort,
+};
+use lateen_model::{
+    Body, Host, HostPattern, Labels, ObjectRef, Protocol, Resource, ResourceName, Source,
+};
+use lateen_proxy::connection::{self, Door};
+use lateen_proxy::observe::access_log::{Sink, Writer};
+use lateen_proxy::observe::exposition::Registry;
+use lateen_proxy::observe::labels::Directory;
+use lateen_proxy::published::Published;
+use lateen_proxy::settings::Timeouts;
+use lateen_proxy::upstream::Connector;
+use lateen_proxy::worker::{Profile, Shared, Worker};
+use lateen_wire::h1::head::Limits;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::Notify;
+
+/// How much a connection in memory holds.
+const CAPACITY: usize = 64 * 1024;
+
+/// How long a test waits for bytes before it says that none come. Time is paused, so it costs
+/// nothing.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The address of the application, or of the gateway.
+pub(crate) const OWN: &str = "10.0.0.1";
+
+/// A worker with its surroundings.
+pub(crate) struct World {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) store: Store,
+    pub(crate) registry: Registry,
+    network: Rc<Network>,
+    version: u64,
+}
+
+/// The upstreams that were dialled.
+#[derive(Default)]
+struct Network {
+    dialled: RefCell<VecDeque<Peer>>,
+    refused: RefCell<Vec<SocketAddr>>,
+    news: Notify,
+    count: RefCell<usize>,
+}
+
+/// One end of a connection, in the hand of a test.
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    pub(crate) stream: DuplexStream,
+}
+
+/// Runs a scenario on one thread with paused time.
+pub(crate) fn run<F: Future<Output = ()>>(scenario: impl FnOnce() -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    tokio::task::LocalSet::new().block_on(&runtime, scenario());
+}
+
+// === impl World ===
+
+impl World {
+    /// A sidecar whose application serves on 8080 (HTTP), 9000 (undeclared) and 7000 (TCP).
+    pub(crate) fn sidecar() -> Self {
+        Self::new(Role::Sidecar, Timeouts::default())
+    }
+
+    /// A gateway.
+    pub(crate) fn gateway() -> Self {
+        Self::new(Role::Gateway, Timeouts::default())
+    }
+
+    pub(crate) fn new(role: Role, timeouts: Timeouts) -> Self {
+        let mut store = Store::new();
+        let own: IpAddr = OWN.parse().expect("an address");
+        let inbound = |port, protocol| InboundPort {
+            port,
+            protocol,
+            service: key("app"),
+            service_port: port,
+        };
+        store
+            .apply(resource(Body::Mesh(Mesh::default())))
+            .expect("valid");
+        store
+            .apply(resource(Body::Proxy(Proxy {
+                role,
+                name: "app-1".into(),
+                namespace: "default".into(),
+                labels: Labels::from([("istio".into(), "gateway".into())]),
+                addresses: vec![own],
+                locality: String::new(),
+                inbound: vec![
+                    inbound(8080, Protocol::Http),
+                    inbound(9000, Protocol::Unknown),
+                    inbound(7000, Protocol::Tcp),
+                ],
+                gateway_ports: vec![],
+            })))
+            .expect("valid");
+        let mut directory = Directory::new(vec![own], "default".into());
+        let first = Arc::new(Published::new(1, store.compile(), &mut directory));
+        let network = Rc::<Network>::default();
+        let dialled = Rc::clone(&network);
+        let connector = Connector::Memory(Rc::new(move |address| dialled.dial(address)));
+        let profile = Profile {
+            role,
+            timeouts,
+            limits: Limits::default(),
+            captured_ports: [15001, 15006],
+        };
+        let shared = Shared::default();
+        let log = Writer::new(Sink::start().expect("a thread"));
+        let worker = Worker::new(profile, &shared, first, connector, log);
+        Self {
+            worker,
+            store,
+            registry: Registry::new(directory, vec![shared.shard]),
+            network,
+            version: 1,
+        }
+    }
+
+    /// Adds a service with endpoints on port 9080.
+    pub(crate) fn service(
+        &mut self,
+        name: &str,
+        protocol: Protocol,
+        endpoints: &[&str],
+    ) -> &mut Self {
+        let body = Body::Service(Service {
+            key: key(name),
+            registry: Origin::Kubernetes,
+            addresses: vec![
+                format!("10.96.0.{}/32", name.len())
+                    .parse()
+                    .expect("a network"),
+            ],
+            ports: vec![ServicePort {
+                number: 80,
+                name: String::new(),
+                protocol,
+            }],
+            resolution: Resolution::Endpoints,
+            is_external: false,
+            export_to: ExportTo::All,
+        });
+        self.apply(named(format!("Service/default/{name}"), body));
+        self.endpoints(name, endpoints)
+    }
+
+    /// Replaces the endpoints of a service.
+    pub(crate) fn endpoints(&mut self, name: &str, endpoints: &[&str]) -> &mut Self {
+        self.store.apply_endpoints(Endpoints {
+            service: key(name),
+            endpoints: endpoints
+                .iter()
+                .map(|address| Endpoint {
+                    address: address.parse().expect("an address"),
+                    ports: vec![(80, 9080)],
+                    labels: Labels::new(),
+                    weight: 1,
+                    health: Health::Ready,
+                    locality: String::new(),
+                    is_meshed: false,
+                    service_account: String::new(),
+                })
+                .collect(),
+        });
+        self.publish();
+        self
+    }
+
+    /// Adds a Gateway on port 8080 that sends every host to a service.
+    pub(crate) fn route_all_to(&mut self, service: &str) -> &mut Self {
+        self.apply(named(
+            "Gateway/default/gateway".into(),
+            Body::Gateway(Gateway {
+                namespace: "default".into(),
+                name: "gateway".into(),
+                selector: Labels::new(),
+                servers: vec![Server {
+                    name: String::new(),
+                    port: 8080,
+                    port_name: "http".into(),
+                    protocol: Protocol::Http,
+                    bind: String::new(),
+                    hosts: vec![ServerHost {
+                        namespace: None,
+                        host: HostPattern::Any,
+                    }],
+                    https_redirect: false,
+                }],
+            }),
+        ));
+        self.apply(named(
+            "VirtualService/default/all".into(),
+            Body::VirtualService(VirtualService {
+                namespace: "default".into(),
+                hosts: vec![HostPattern::Any],
+                gateways: vec![GatewayRef::Gateway {
+                    namespace: "default".into(),
+                    name: "gateway".into(),
+                }],
+                export_to: ExportTo::All,
+                http: vec![HttpRule {
+                    name: "all".into(),
+                    matches: vec![],
+                    route: vec![WeightedDestination {
+                        destination: Destination {
+                            host: key(service).host,
+                            subset: None,
+                            port: Some(80),
+                        },
+                        weight: 1,
+                    }],
+                }],
+                tls: vec![],
+                tcp: vec![],
+            }),
+        ));
+        self
+    }
+
+    /// Applies a resource and publishes the plan.
+    pub(crate) fn apply(&mut self, resource: Resource) {
+        self.store.apply(resource).expect("a valid resource");
+        self.publish();
+    }
+
+    fn publish(&mut self) {
+        self.version += 1;
+        let plan = self.store.compile();
+        let published = Published::new(self.version, plan, &mut self.registry.directory);
+        self.worker.use_plan(Arc::new(published));
+    }
+
+    /// A connection to the gateway's port 8080.
+    pub(crate) fn client(&self) -> Peer {
+        self.connect(Door::Gateway, &format!("{OWN}:8080"))
+    }
+
+    /// A connection to a port of the application.
+    pub(crate) fn caller(&self, port: u16) -> Peer {
+        self.connect(Door::Inbound, &format!("{OWN}:{port}"))
+    }
+
+    /// A connection of the application to somewhere.
+    pub(crate) fn application(&self, destination: &str) -> Peer {
+        self.connect(Door::Outbound, destination)
+    }
+
+    fn connect(&self, door: Door, destination: &str) -> Peer {
+        let (client, near) = tokio::io::duplex(CAPACITY);
+        let origin = connection::Origin {
+            door,
+            peer: "192.0.2.7:40000".parse().expect("an address"),
+            destination: destination.parse().expect("an address"),
+        };
+        let worker = Rc::clone(&self.worker);
+        tokio::task::spawn_local(async move {
+            connection::carry(&worker, near.into(), origin).await;
+        });
+        Peer {
+            address: origin.destination,
+            stream: client,
+        }
+    }
+
+    /// The next upstream that is dialled.
+    pub(crate) async fn upstream(&self) -> Peer {
+        let dialled = async {
+            loop {
+                if let Some(peer) = self.network.dialled.borrow_mut().pop_front() {
+                    return peer;
+                }
+                self.network.news.notified().await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, dialled).await;
+        waited.expect("no upstream was dialled")
+    }
+
+    /// How many upstreams were dialled so far.
+    pub(crate) fn dialled(&self) -> usize {
+        *self.network.count.borrow()
+    }
+
+    /// Refuses connections to an address from now on.
+    pub(crate) fn refuse(&self, address: &str) {
+        let address = address.parse().expect("an address");
+        self.network.refused.borrow_mut().push(address);
+    }
+
+    /// The value of the first series of a metric that has all of these labels.
+    pub(crate) fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
+        let text = self.registry.render();
+        let line = text.lines().find(|line| {
+            line.starts_with(&format!("{name}{{"))
+                && labels
+                    .iter()
+                    .all(|(key, value)| line.contains(&format!("{key}=\"{value}\"")))
+        })?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+}
+
+// === impl Network ===
+
+impl Network {
+    fn dial(&self, address: SocketAddr) -> std::io::Result<DuplexStream> {
+        *self.count.borrow_mut() += 1;
+        if self.refused.borrow().contains(&address) {
+            return Err(std::io::ErrorKind::ConnectionRefused.into());
+        }
+        let (near, stream) = tokio::io::duplex(CAPACITY);
+        self.dialled
+            .borrow_mut()
+            .push_back(Peer { address, stream });
+        self.news.notify_one();
+        Ok(near)
+    }
+}
+
+// === impl Peer ===
+
+impl Peer {
+    /// Sends bytes.
+    pub(crate) async fn say(&mut self, text: impl AsRef<[u8]>) {
+        let written = tokio::time::timeout(PATIENCE, self.stream.write_all(text.as_ref()));
+        written.await.expect("nobody reads").expect("write");
+    }
+
+    /// Reads until the text ends with `ending`.
+    pub(crate) async fn hear_until(&mut self, ending: &str) -> String {
+        let mut heard = Vec::new();
+        while !heard.ends_with(ending.as_bytes()) {
+            let byte = tokio::time::timeout(PATIENCE, self.stream.read_u8()).await;
+            match byte {
+                Ok(Ok(byte)) => heard.push(byte),
+                Ok(Err(_)) => panic!("the end came after {:?}", lossy(&heard)),
+                Err(_) => panic!("nothing came after {:?}", lossy(&heard)),
+            }
+        }
+        lossy(&heard)
+    }
+
+    /// Reads a head.
+    pub(crate) async fn hear_head(&mut self) -> String {
+        self.hear_until("\r\n\r\n").await
+    }
+
+    /// Reads a head and a body of this text.
+    pub(crate) async fn hear_message(&mut self, body: &str) -> String {
+        let head = self.hear_head().await;
+        self.hear(body).await;
+        head
+    }
+
+    /// Reads exactly this text.
+    pub(crate) async fn hear(&mut self, text: &str) {
+        let mut heard = vec![0; text.len()];
+        let read = tokio::time::timeout(PATIENCE, self.stream.read_exact(&mut heard)).await;
+        read.expect("too little came").expect("the end came");
+        assert_eq!(lossy(&heard), text);
+    }
+
+    /// Expects the end of the connection, without another byte.
+    pub(crate) async fn hear_end(&mut self) {
+        let mut rest = Vec::new();
+        let read = tokio::time::timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await;
+        assert_eq!(lossy(&rest), "", "bytes before the end");
+        read.expect("the connection stays open")
+            .expect("an orderly end");
+    }
+
+    /// Expects that nothing comes and that the connection stays open.
+    pub(crate) async fn hear_nothing(&mut self) {
+        let mut byte = [0];
+        let read = tokio::time::timeout(PATIENCE, self.stream.read(&mut byte)).await;
+        assert!(read.is_err(), "something came: {read:?} {byte:?}");
+    }
+}
+
+/// Whether a head has this line.
+pub(crate) fn has_line(head: &str, line: &str) -> bool {
+    head.split("\r\n").any(|found| found == line)
+}
+
+/// The value of a field, by its name in any case.
+pub(crate) fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.split("\r\n").skip(1).find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        found.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
+pub(crate) fn key(name: &str) -> ServiceKey {
+    ServiceKey {
+        namespace: "default".into(),
+        host: Host::new(&format!("{name}.default.svc.cluster.local")),
+    }
+}
+
+fn resource(body: Body) -> Resource {
+    named(format!("{}//x", body.kind()), body)
+}
+
+pub(crate) fn named(name: String, body: Body) -> Resource {
+    Resource {
+        name: ResourceName(name),
+        source: Source {
+            object: ObjectRef::default(),
+            ..Source::default()
+        },
+        body,
+    }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
