@@ -4,10 +4,22 @@ use std::path::Path;
 
 use anyhow::ensure;
 
-/// Processes whose command line names a program of `programs`.
+/// Processes that run a program of `programs`, or were started with it in sight.
 pub fn of_mesh(programs: &Path) -> anyhow::Result<Vec<u32>> {
-    let needle = programs.to_string_lossy().into_owned();
-    find(|process| process.command_line.contains(&needle) || process.environment.contains(&needle))
+    let needle = programs
+        .parent()
+        .unwrap_or(programs)
+        .to_string_lossy()
+        .into_owned();
+    find(|process| {
+        [
+            &process.command_line,
+            &process.environment,
+            &process.program,
+        ]
+        .into_iter()
+        .any(|text| text.contains(&needle))
+    })
 }
 
 /// The proxy of a pod.
@@ -34,6 +46,7 @@ pub fn signal(pid: u32, signal: &str) -> anyhow::Result<()> {
 struct Process {
     command_line: String,
     environment: String,
+    program: String,
 }
 
 fn find(wanted: impl Fn(&Process) -> bool) -> anyhow::Result<Vec<u32>> {
@@ -52,12 +65,30 @@ fn find(wanted: impl Fn(&Process) -> bool) -> anyhow::Result<Vec<u32>> {
             std::fs::read(entry.path().join(file))
                 .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         };
+        let program = std::fs::read_link(entry.path().join("exe")).unwrap_or_default();
         let process = Process {
             command_line: read("cmdline").unwrap_or_default(),
             environment: read("environ").unwrap_or_default(),
+            program: program.to_string_lossy().into_owned(),
         };
         if pid != std::process::id() && wanted(&process) {
             found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
+/// Network namespaces that anything of a mesh still holds, by any process whose root or programs
+/// are the mesh's.
+pub fn network_namespaces_of(programs: &Path) -> anyhow::Result<Vec<String>> {
+    let own = std::fs::read_link("/proc/self/ns/net")?;
+    let mut found = Vec::new();
+    for pid in of_mesh(programs)? {
+        // It may end while it is looked at.
+        if let Ok(namespace) = std::fs::read_link(format!("/proc/{pid}/ns/net"))
+            && namespace != own
+        {
+            found.push(namespace.display().to_string());
         }
     }
     Ok(found)
