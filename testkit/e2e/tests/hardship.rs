@@ -218,7 +218,21 @@ fn the_mesh_works_on_while_the_control_plane_is_away() -> anyhow::Result<()> {
     println!("30 s without control plane: {tally:?}");
     ensure!(tally.failures() == 0 && tally.total() > 100, "{tally:?}");
 
-    // A proxy that starts now knows nothing but its last configuration.
+    a_restarted_proxy_knows_its_last_configuration(&mesh, &load)?;
+    scale("1")?;
+    mesh.kubectl(&[
+        "rollout",
+        "status",
+        "-n",
+        "istio-system",
+        "deployment/istiod",
+        "--timeout=60s",
+    ])?;
+    Ok(())
+}
+
+/// A proxy that starts now knows nothing but its last configuration.
+fn a_restarted_proxy_knows_its_last_configuration(mesh: &Mesh, load: &Load) -> anyhow::Result<()> {
     let page = mesh.kubectl(&[
         "get",
         "pods",
@@ -241,17 +255,7 @@ fn the_mesh_works_on_while_the_control_plane_is_away() -> anyhow::Result<()> {
         .failures()
             == 0)
             .then_some(()))
-    })?;
-    scale("1")?;
-    mesh.kubectl(&[
-        "rollout",
-        "status",
-        "-n",
-        "istio-system",
-        "deployment/istiod",
-        "--timeout=60s",
-    ])?;
-    Ok(())
+    })
 }
 
 #[test]
