@@ -1,10 +1,13 @@
 //! Policies of destinations: DestinationRules with every name expanded.
 
+use serde::Serialize;
+
 use crate::service::ExportTo;
 use crate::{HostPattern, Labels};
 
 /// A DestinationRule.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct DestinationRule {
     /// Namespace of the object.
     pub namespace: String,
@@ -21,7 +24,8 @@ pub struct DestinationRule {
 }
 
 /// A named part of a service's endpoints.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Subset {
     /// The name.
     pub name: String,
@@ -32,7 +36,8 @@ pub struct Subset {
 }
 
 /// How to talk to a destination.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct TrafficPolicy {
     /// For every port without a setting of its own.
     pub port_default: PortPolicy,
@@ -41,14 +46,16 @@ pub struct TrafficPolicy {
 }
 
 /// The settings for a port.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PortPolicy {
     /// How endpoints are chosen; LEAST_REQUEST if unset.
     pub load_balancer: Option<LoadBalancer>,
 }
 
 /// How an endpoint is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum LoadBalancer {
     /// The less busy of two random ones.
     #[default]

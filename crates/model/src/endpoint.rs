@@ -2,11 +2,14 @@
 
 use std::net::IpAddr;
 
+use serde::Serialize;
+
 use crate::Labels;
 use crate::service::ServiceKey;
 
 /// Every endpoint of one service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Endpoints {
     /// The service that they serve.
     pub service: ServiceKey,
@@ -15,7 +18,8 @@ pub struct Endpoints {
 }
 
 /// One address that serves a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Endpoint {
     /// Where it listens.
     pub address: IpAddr,
@@ -36,7 +40,8 @@ pub struct Endpoint {
 }
 
 /// Whether an endpoint takes requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Health {
     /// Takes requests.
     Ready,

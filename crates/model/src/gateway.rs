@@ -1,9 +1,12 @@
 //! Gateways: what the proxies at the edge listen to.
 
+use serde::Serialize;
+
 use crate::{HostPattern, Labels, Protocol};
 
 /// A Gateway.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Gateway {
     /// Namespace of the object.
     pub namespace: String,
@@ -16,7 +19,8 @@ pub struct Gateway {
 }
 
 /// One server of a Gateway.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Server {
     /// Its name; empty if none.
     pub name: String,
@@ -36,7 +40,8 @@ pub struct Server {
 }
 
 /// A host of a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ServerHost {
     /// Only VirtualServices of this namespace; any if unset. `.` is already replaced.
     pub namespace: Option<String>,

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 /// The fully qualified name of a service, in lower case and without a trailing dot, such as
 /// `reviews.default.svc.cluster.local`, or an IP address as text.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Host(String);
 
 impl Host {
@@ -38,7 +41,8 @@ impl fmt::Display for Host {
 }
 
 /// A host as a rule writes it: a name, a wildcard such as `*.example.com`, or `*`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum HostPattern {
     /// Any host: `*`.
     Any,

@@ -1,7 +1,10 @@
 //! Settings of the whole mesh that proxies need (from Istio's MeshConfig).
 
+use serde::Serialize;
+
 /// Settings of the whole mesh.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Mesh {
     /// `cluster.local`, unless set otherwise.
     pub cluster_domain: String,
@@ -35,7 +38,8 @@ impl Default for Mesh {
 }
 
 /// What happens to outbound traffic to unknown destinations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum OutboundPolicy {
     /// Passed through.
     AllowAny,
@@ -44,7 +48,8 @@ pub enum OutboundPolicy {
 }
 
 /// How the access log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum AccessLogEncoding {
     /// Istio's default text format.
     Text,

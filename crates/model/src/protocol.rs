@@ -1,7 +1,10 @@
 //! What a service's port speaks, and how that is found out (Istio's protocol selection).
 
+use serde::Serialize;
+
 /// The protocol of a port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Protocol {
     /// HTTP/1.1 towards the upstream.
     Http,

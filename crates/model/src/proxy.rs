@@ -2,11 +2,14 @@
 
 use std::net::IpAddr;
 
+use serde::Serialize;
+
 use crate::service::ServiceKey;
 use crate::{Labels, Protocol};
 
 /// The kind of a proxy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Role {
     /// Beside an application.
     Sidecar,
@@ -15,7 +18,8 @@ pub enum Role {
 }
 
 /// One proxy, as the control plane sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Proxy {
     /// Its kind.
     pub role: Role,
@@ -37,7 +41,8 @@ pub struct Proxy {
 }
 
 /// A port on which a workload serves.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct InboundPort {
     /// The port of the workload.
     pub port: u16,

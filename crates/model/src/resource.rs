@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::destination::DestinationRule;
 use crate::gateway::Gateway;
 use crate::mesh::Mesh;
@@ -12,7 +14,8 @@ use crate::source::Source;
 
 /// The name of a resource on the wire: `Kind/namespace/name`. A ServiceEntry with several hosts
 /// yields one `Service` resource per host: `Service/namespace/host`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ResourceName(pub String);
 
 impl fmt::Display for ResourceName {
@@ -22,7 +25,8 @@ impl fmt::Display for ResourceName {
 }
 
 /// One piece of configuration with its origin.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Resource {
     /// Its name, unique among all bodies.
     pub name: ResourceName,
@@ -33,7 +37,8 @@ pub struct Resource {
 }
 
 /// What a resource says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Body {
     /// Settings of the whole mesh.
     Mesh(Mesh),

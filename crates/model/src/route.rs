@@ -1,12 +1,14 @@
 //! Rules that route traffic: VirtualServices with every name expanded.
 
 use ipnet::IpNet;
+use serde::Serialize;
 
 use crate::service::ExportTo;
 use crate::{Host, HostPattern, Labels};
 
 /// A VirtualService.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct VirtualService {
     /// Namespace of the object.
     pub namespace: String,
@@ -25,7 +27,8 @@ pub struct VirtualService {
 }
 
 /// A place where rules apply.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum GatewayRef {
     /// Every sidecar: the reserved name `mesh`.
     Mesh,
@@ -39,7 +42,8 @@ pub enum GatewayRef {
 }
 
 /// One rule of `http`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct HttpRule {
     /// The name; empty if none.
     pub name: String,
@@ -50,7 +54,8 @@ pub struct HttpRule {
 }
 
 /// One block of `match`: every condition that is set must hold.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct HttpMatch {
     /// The name; empty if none.
     pub name: String,
@@ -81,7 +86,8 @@ pub struct HttpMatch {
 }
 
 /// A condition on a string.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum StringMatch {
     /// Equal.
     Exact(String),
@@ -92,7 +98,8 @@ pub enum StringMatch {
 }
 
 /// A condition on a value that may be absent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum ValueMatch {
     /// It is there: `{}` or the regex `*`.
     Present,
@@ -101,7 +108,8 @@ pub enum ValueMatch {
 }
 
 /// A destination with its share of the requests.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct WeightedDestination {
     /// Where to.
     pub destination: Destination,
@@ -110,7 +118,8 @@ pub struct WeightedDestination {
 }
 
 /// Where a rule sends traffic.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Destination {
     /// The host of a service.
     pub host: Host,
@@ -121,7 +130,8 @@ pub struct Destination {
 }
 
 /// One rule of `tls`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct TlsRule {
     /// Alternatives; never empty.
     pub matches: Vec<TlsMatch>,
@@ -130,7 +140,8 @@ pub struct TlsRule {
 }
 
 /// One rule of `tcp`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct TcpRule {
     /// Alternatives; empty matches every connection.
     pub matches: Vec<L4Match>,
@@ -139,7 +150,8 @@ pub struct TcpRule {
 }
 
 /// One block of `tls[].match`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct TlsMatch {
     /// Names that the client may ask for; never empty.
     pub sni_hosts: Vec<HostPattern>,
@@ -148,7 +160,8 @@ pub struct TlsMatch {
 }
 
 /// Conditions on a connection.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct L4Match {
     /// The original destination is in one of these; empty matches all.
     pub destination_subnets: Vec<IpNet>,

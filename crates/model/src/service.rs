@@ -1,11 +1,13 @@
 //! Services: what can be called by name, from Kubernetes Services and from ServiceEntries.
 
 use ipnet::IpNet;
+use serde::Serialize;
 
 use crate::{Host, Labels, Protocol};
 
 /// Identifies a service: the same host may be defined in several namespaces.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ServiceKey {
     /// The namespace of the object that defines it.
     pub namespace: String,
@@ -21,7 +23,8 @@ impl std::fmt::Display for ServiceKey {
 }
 
 /// Something that can be called by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Service {
     /// Its identity.
     pub key: ServiceKey,
@@ -41,7 +44,8 @@ pub struct Service {
 }
 
 /// What defined a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Registry {
     /// A Kubernetes Service.
     Kubernetes,
@@ -50,7 +54,8 @@ pub enum Registry {
 }
 
 /// One port of a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ServicePort {
     /// The number that clients use.
     pub number: u16,
@@ -61,7 +66,8 @@ pub struct ServicePort {
 }
 
 /// How the endpoints of a service are found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Resolution {
     /// The control plane sends them as [`crate::endpoint::Endpoints`] (Kubernetes Services,
     /// ServiceEntries of resolution STATIC).
@@ -75,7 +81,8 @@ pub enum Resolution {
 }
 
 /// An endpoint that is known by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct DnsEndpoint {
     /// The name to look up, or an address.
     pub name: String,
@@ -88,7 +95,8 @@ pub struct DnsEndpoint {
 }
 
 /// Who may see an object (`exportTo`).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum ExportTo {
     /// Everybody: `*`, the default.
     #[default]

@@ -3,8 +3,11 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 /// Names one object of the Kubernetes API.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ObjectRef {
     /// The kind, such as `VirtualService`.
     pub kind: String,
@@ -21,7 +24,8 @@ impl fmt::Display for ObjectRef {
 }
 
 /// The object behind a resource, with what Istio's order of conflicts needs.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Source {
     /// The object.
     pub object: ObjectRef,

@@ -2,8 +2,11 @@
 
 use std::net::IpAddr;
 
+use serde::Serialize;
+
 /// The workload at an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Workload {
     /// The address that was asked for.
     pub address: IpAddr,
