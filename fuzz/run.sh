@@ -13,25 +13,29 @@ seconds=${1:-60}
 [ $# -gt 0 ] && shift
 targets=${*:-$(find fuzz/targets -name '*.rs' ! -name seeds.rs -exec basename {} .rs \; | sort)}
 
-CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/fuzz
-export CARGO_TARGET_DIR
+directory=${CARGO_TARGET_DIR:-target}/fuzz
 host=$(rustc -vV | sed -n 's/^host: //p')
+bins=
+for target in $targets; do
+    bins="$bins --bin $target"
+done
 
-cargo run -q -p lateen-fuzz --bin seeds -- "$CARGO_TARGET_DIR/seeds"
+cargo run -q -p lateen-fuzz --bin seeds -- "$directory/seeds"
 
 RUSTFLAGS="--cfg fuzzing -Cdebug-assertions=on -Coverflow-checks=on -Ccodegen-units=1 \
 -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
 -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares" \
-    cargo build -q --release -p lateen-fuzz --features libfuzzer --bins --target "$host"
+    cargo build -q --release -p lateen-fuzz --features libfuzzer $bins --target "$host" \
+    --target-dir "$directory"
 
 for target in $targets; do
-    corpus=$CARGO_TARGET_DIR/corpus/$target
-    findings=$CARGO_TARGET_DIR/findings/$target
-    mkdir -p "$corpus" "$findings" "$CARGO_TARGET_DIR/seeds/$target"
+    corpus=$directory/corpus/$target
+    findings=$directory/findings/$target
+    mkdir -p "$corpus" "$findings" "$directory/seeds/$target"
     echo "fuzzing $target for $seconds s"
-    if ! "$CARGO_TARGET_DIR/$host/release/$target" "$corpus" "$CARGO_TARGET_DIR/seeds/$target" \
+    if ! "$directory/$host/release/$target" "$corpus" "$directory/seeds/$target" \
         -max_total_time="$seconds" -timeout=1 -rss_limit_mb=512 -max_len=4096 \
         -artifact_prefix="$findings/" -print_final_stats=1 >"$findings/log" 2>&1; then
         tail -40 "$findings/log"

@@ -19,6 +19,11 @@ pub(super) const CASES: &[RequestCase] = &[
         b"GET / HTTP/1.1\rHost: a\r\n\r\n",
     ),
     RequestCase::bad(
+        "bare CR for every line end",
+        "9112 §2.2",
+        b"GET / HTTP/1.1\rHost: a\r\r",
+    ),
+    RequestCase::bad(
         "CR CR LF after the request line",
         "9112 §2.2",
         b"GET / HTTP/1.1\r\r\nHost: a\r\n\r\n",

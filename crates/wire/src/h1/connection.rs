@@ -35,8 +35,13 @@ impl Connection {
             if fields[index].id != Id::Connection {
                 continue;
             }
-            let value = fields[index].value;
-            for option in field::list(value.of(input)) {
+            let value = fields[index].value.of(input);
+            // What nearly every client sends.
+            if value.eq_ignore_ascii_case(b"keep-alive") {
+                connection.has_keep_alive = true;
+                continue;
+            }
+            for option in field::list(value) {
                 options += 1;
                 if options > MAX_OPTIONS || !field::is_token(option) {
                     return Err(Error::Malformed(Fault::Connection));
@@ -74,5 +79,28 @@ impl Connection {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::h1::field::Id;
+    use crate::h1::head::{Limits, Progress};
+    use crate::h1::request::Head;
+
+    #[test]
+    fn options_hide_the_fields_that_they_name_but_not_host_and_framing() {
+        let input = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nX-Request-Id: 1\r\n\
+            Connection: host, content-length, connection, x-request-id\r\n\r\n";
+        let mut head = Head::default();
+        assert_eq!(
+            head.parse(input, &Limits::default()),
+            Ok(Progress::Complete)
+        );
+        let fields = head.view(input).fields();
+        assert_eq!(fields.get(Id::Host), Some(&b"a"[..]));
+        assert_eq!(fields.get(Id::ContentLength), Some(&b"0"[..]));
+        assert_eq!(fields.get(Id::XRequestId), None);
+        assert_eq!(fields.iter().count(), 2);
     }
 }

@@ -170,7 +170,8 @@ impl<'a> Response<'a> {
         self.head.version
     }
 
-    /// Whether it is an interim response, after which another head comes (1xx but not 101).
+    /// Whether it is an interim response, after which another head comes (1xx but not 101). An
+    /// HTTP/1.0 client gets none of these (RFC 9110 §15.2).
     pub fn is_interim(self) -> bool {
         self.head.status < 200 && self.head.status != 101
     }

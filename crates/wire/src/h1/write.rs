@@ -261,12 +261,13 @@ fn copy<'a>(
             .iter()
             .any(|edit| edit.takes_away() && edit.name.names(entry, input));
         let fate = if is_edited { Fate::Drop } else { fate(entry) };
-        let replacement = match fate {
+        let value = entry.value.of(input);
+        let (replacement, is_same) = match fate {
             Fate::Drop => continue,
-            Fate::Keep => entry.value.of(input),
-            Fate::Replace(value) => value,
+            Fate::Keep => (value, true),
+            Fate::Replace(replacement) => (replacement, replacement == value),
         };
-        if replacement == entry.value.of(input) && is_canonical(entry, input) {
+        if is_same && is_canonical(entry, input) {
             if run.end != entry.name.start() {
                 out.extend_from_slice(&input[run.clone()]);
                 run.start = entry.name.start();

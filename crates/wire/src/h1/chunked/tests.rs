@@ -64,6 +64,12 @@ fn a_size_that_does_not_fit_31_bits_is_framed_anew() {
 }
 
 #[test]
+fn a_size_with_leading_zeros_is_framed_anew() {
+    let (sent, ..) = decode(&[b"0005\r\nhello\r\n00\r\n\r\n"], Mode::Relay).unwrap();
+    assert_eq!(sent, b"5\r\nhello\r\n0\r\n\r\n");
+}
+
+#[test]
 fn the_last_chunk_that_arrives_in_pieces_is_written_anew() {
     let pieces: &[&[u8]] = &[b"5\r\nhel", b"lo\r", b"\n0\r", b"\n\r", b"\n"];
     let (sent, _, ending) = decode(pieces, Mode::Relay).unwrap();
