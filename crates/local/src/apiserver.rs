@@ -17,12 +17,32 @@
 //! are stored only), server-side apply, protobuf bodies, CEL rules, conversion webhooks,
 //! aggregated API servers. A request for one of them gets an error that says so.
 
+mod admission;
+mod allocate;
 mod auth;
 mod body;
+mod bootstrap;
+mod call;
+mod convert;
+mod crd;
+mod defaults;
+mod discovery;
+mod documents;
+mod events;
 mod object;
+mod openapi;
+mod patch;
+mod registry;
+mod rest;
+mod schema;
+mod selector;
 mod server;
 mod status;
+mod store;
+mod strategy;
+mod table;
 mod transport;
+mod validate;
 
 pub use auth::{ClientCertificate, User};
 pub use server::{ApiServer, Error, Options};

@@ -8,15 +8,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use k8s_openapi::jiff::Timestamp;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 
+use super::allocate::InFlight;
 use super::auth::authority::Authority;
-use super::auth::token::Signer;
+use super::auth::token::{Signer, Verified};
 use super::auth::{ClientCertificate, User};
 use super::body::Body;
+use super::call::{self, Target};
+use super::events::LastSweep;
+use super::openapi::Cache;
+use super::registry::Registry;
 use super::status::Failure;
-use super::transport;
+use super::store::{Key, Refusal, Store};
+use super::{bootstrap, crd, documents, object, rest, transport};
 
 /// Settings of an API server.
 #[derive(Debug, Clone)]
@@ -73,7 +80,17 @@ pub(crate) struct Core {
     pub(crate) authority: Authority,
     pub(crate) signer: Signer,
     pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) store: Store,
+    pub(crate) registry: Registry,
+    /// Addresses and ports that requests have chosen but not yet stored.
+    pub(crate) in_flight: InFlight,
+    /// OpenAPI documents that were made before.
+    pub(crate) documents: Cache,
+    pub(crate) last_sweep: LastSweep,
 }
+
+/// Where the server's own keys are kept: a table that no type of the API names.
+const KEYS: &str = "server.keys";
 
 /// Who issues the tokens of service accounts.
 const ISSUER: &str = "https://kubernetes.default.svc";
@@ -103,20 +120,34 @@ impl ApiServer {
     /// cluster has. Nothing is served yet.
     pub fn open(options: Options) -> Result<Self, Error> {
         let keys = |error: &dyn std::fmt::Display| Error::Keys(error.to_string());
-        let authority = Authority::generate().map_err(|error| keys(&error))?;
-        let signer = Signer::generate(ISSUER).map_err(|error| keys(&error))?;
+        let data = |source| Error::Data {
+            path: options.data.clone().unwrap_or_default(),
+            source,
+        };
+        if !(8..=30).contains(&options.service_range.1) {
+            let message = "the prefix of the services' range must have 8 to 30 bits".to_owned();
+            return Err(Error::Settings(message));
+        }
+        let store = Store::open(options.data.as_deref(), options.history).map_err(data)?;
+        let (authority, signer) = load_keys(&store, &data)?;
         let (names, addresses) = identities(&options);
         let tls = authority
             .server_config(&names, &addresses)
             .map_err(|error| keys(&error))?;
-        Ok(Self {
-            core: Arc::new(Core {
-                options,
-                authority,
-                signer,
-                tls,
-            }),
-        })
+        let core = Arc::new(Core {
+            options: options.clone(),
+            authority,
+            signer,
+            tls,
+            store,
+            registry: Registry::new(),
+            in_flight: InFlight::default(),
+            documents: Cache::default(),
+            last_sweep: LastSweep::default(),
+        });
+        bootstrap::run(&core).map_err(|refusal| data(std::io::Error::other(refusal)))?;
+        crd::load(&core);
+        Ok(Self { core })
     }
 
     /// A client that talks to this server inside of the process, as `user`.
@@ -181,15 +212,88 @@ impl ApiServer {
 
     /// The user that a bearer token stands for.
     pub(crate) fn user_of_token(&self, token: &str) -> Option<User> {
-        let _ = token;
-        None
+        if let Some(admin) = &self.core.options.admin_token
+            && aws_lc_rs::constant_time::verify_slices_are_equal(admin.as_bytes(), token.as_bytes())
+                .is_ok()
+        {
+            return Some(User::admin());
+        }
+        let verified = self.core.verify_token(token).ok()?;
+        let is_for_us = verified.audiences.iter().any(|one| one == ISSUER);
+        is_for_us.then(|| verified.account.user())
     }
 
     /// Answers one request of an authenticated user.
     pub(crate) async fn handle(&self, request: Request<Bytes>, user: User) -> Response<Body> {
-        let _ = (request, user);
-        Failure::no_such_resource().into_response()
+        let types = self.core.registry.types();
+        match call::target(types.clone(), request, user) {
+            Ok(Target::Objects(call)) => Box::pin(rest::handle(&self.core, *call)).await,
+            Ok(Target::Document(head)) => {
+                documents::answer(&self.core, &types, head.uri.path(), &head.headers)
+                    .unwrap_or_else(Failure::into_response)
+            }
+            Err(failure) => failure.into_response(),
+        }
     }
+}
+
+// === impl Core ===
+
+impl Core {
+    /// Verifies a token of a service account: its signature and times, and that the account and
+    /// the object that it is bound to still are the ones that it was issued for.
+    pub(crate) fn verify_token(&self, token: &str) -> Result<Verified, String> {
+        let now = Timestamp::now().as_second();
+        let verified = self.signer.verify(token, now)?;
+        let account = &verified.account;
+        let is_there = |table: &str, namespace: &str, name: &str, uid: &str| {
+            let stored = self.store.get(table, &Key::new(namespace, name));
+            stored.is_some_and(|stored| object::uid(&stored) == uid)
+        };
+        if !is_there("serviceaccounts", &account.namespace, &account.name, &account.uid) {
+            return Err("service account has been deleted".into());
+        }
+        if let Some((kind, name, uid)) = &account.bound {
+            let namespace = if kind == "Node" { "" } else { &account.namespace };
+            let table = format!("{}s", kind.to_ascii_lowercase());
+            if !is_there(&table, namespace, name, uid) {
+                return Err(format!("{} has been deleted", kind.to_ascii_lowercase()));
+            }
+        }
+        Ok(verified)
+    }
+}
+
+/// Takes the keys from the store, or makes them and stores them.
+fn load_keys(
+    store: &Store,
+    data: &impl Fn(std::io::Error) -> Error,
+) -> Result<(Authority, Signer), Error> {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    let keys = |error: &dyn std::fmt::Display| Error::Keys(error.to_string());
+    if let Some(stored) = store.get(KEYS, &Key::new("", "keys")) {
+        let text = |key: &str| object::text(&stored, &[key]).to_owned();
+        let authority = Authority::from_pem(text("certificate"), text("key"));
+        let token_key = STANDARD.decode(text("tokenKey")).map_err(|error| keys(&error))?;
+        let signer = Signer::from_pkcs8(&token_key, ISSUER);
+        return Ok((
+            authority.map_err(|error| keys(&error))?,
+            signer.map_err(|error| keys(&error))?,
+        ));
+    }
+    let authority = Authority::generate().map_err(|error| keys(&error))?;
+    let signer = Signer::generate(ISSUER).map_err(|error| keys(&error))?;
+    let value = serde_json::json!({
+        "metadata": {"name": "keys"},
+        "certificate": authority.certificate_pem(),
+        "key": authority.key_pem(),
+        "tokenKey": STANDARD.encode(signer.pkcs8()),
+    });
+    store
+        .insert(KEYS, value)
+        .map_err(|refusal: Refusal| data(std::io::Error::other(refusal)))?;
+    Ok((authority, signer))
 }
 
 /// What the server's certificate is for.

@@ -166,17 +166,16 @@ impl Failure {
         )
     }
 
+    pub(crate) fn timeout(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message)
+    }
+
     pub(crate) fn too_many_requests(message: impl Into<String>) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message)
     }
 
     pub(crate) fn not_implemented(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message)
-    }
-
-    pub(crate) fn service_unavailable(message: impl Into<String>) -> Self {
-        let code = StatusCode::SERVICE_UNAVAILABLE;
-        Self::new(code, "ServiceUnavailable", message)
     }
 
     pub(crate) fn internal(message: impl std::fmt::Display) -> Self {
@@ -189,16 +188,18 @@ impl Failure {
         let code = StatusCode::from_u16(code)
             .ok()
             .filter(|code| code.is_client_error() || code.is_server_error())
-            .unwrap_or(StatusCode::FORBIDDEN);
+            .unwrap_or(StatusCode::BAD_REQUEST);
         let mut failure = Self::new(code, "", message);
         failure.0.reason = reason.to_owned().into();
         failure
     }
 
+    #[cfg(test)]
     pub(crate) fn code(&self) -> StatusCode {
         self.0.code
     }
 
+    #[cfg(test)]
     pub(crate) fn message(&self) -> &str {
         &self.0.message
     }

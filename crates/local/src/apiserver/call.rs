@@ -1,0 +1,384 @@
+//! A request, understood: which type, which object, which verb, and how the answer should look.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, header};
+use serde_json::Value;
+
+use super::auth::User;
+use super::registry::{Resource, Types, Version};
+use super::status::Failure;
+
+/// What a request wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Get,
+    List,
+    Watch,
+    Create,
+    Update,
+    Patch,
+    Delete,
+    DeleteCollection,
+}
+
+/// How the answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The objects themselves.
+    Objects,
+    /// Rows for people, in this version of `meta.k8s.io`.
+    Table(&'static str),
+    /// Only the metadata.
+    Metadata,
+}
+
+/// A request about objects.
+pub(crate) struct Call {
+    pub(crate) verb: Verb,
+    pub(crate) types: Arc<Types>,
+    pub(crate) resource: Arc<Resource>,
+    /// The index of the version in the resource.
+    version: usize,
+    /// Empty for all namespaces and for types of the cluster.
+    pub(crate) namespace: String,
+    /// Empty for collections.
+    pub(crate) name: String,
+    /// Empty for the object itself.
+    pub(crate) subresource: String,
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) user: User,
+    pub(crate) form: Form,
+    /// What the user is told beside the answer.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// The parameters behind the question mark.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Query(Vec<(String, String)>);
+
+/// What a path means.
+pub(crate) enum Target {
+    /// A document about the server, such as `/version`.
+    Document(Box<http::request::Parts>),
+    /// Objects.
+    Objects(Box<Call>),
+}
+
+// === impl Query ===
+
+impl Query {
+    pub(crate) fn parse(text: &str) -> Self {
+        Self(form_urlencoded::parse(text.as_bytes()).into_owned().collect())
+    }
+
+    /// The value of a parameter; empty if it is not there.
+    pub(crate) fn get(&self, name: &str) -> &str {
+        let mut found = self.0.iter().filter(|(key, _)| key == name);
+        found.next().map_or("", |(_, value)| value.as_str())
+    }
+
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Replaces a parameter.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.0.retain(|(key, _)| key != name);
+        self.0.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        matches!(self.get(name), "true" | "1" | "True" | "TRUE" | "t" | "T")
+    }
+
+    pub(crate) fn number(&self, name: &str) -> Result<Option<i64>, Failure> {
+        match self.get(name) {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| {
+                Failure::bad_request(format!("the parameter {name} must be a number, not {text:?}"))
+            }),
+        }
+    }
+}
+
+// === impl Call ===
+
+impl Call {
+    pub(crate) fn version(&self) -> &Version {
+        // The index comes from a search in the same list.
+        &self.resource.versions[self.version]
+    }
+
+    /// `apps/v1`, as objects of the requested version write it.
+    pub(crate) fn api_version(&self) -> String {
+        api_version(&self.resource.group, &self.version().name)
+    }
+
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.query.all("dryRun").any(|value| value == "All")
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Result<Value, Failure> {
+        let content_type = media_type(&self.headers);
+        if !matches!(content_type.as_str(), "" | "application/json" | "text/plain") {
+            return Err(Failure::unsupported_media_type(format!(
+                "the body of the request was in an unknown format - accepted media types include: \
+                 application/json; got {content_type}"
+            )));
+        }
+        parse_json(&self.body)
+    }
+
+    /// Replaces the call's target by another object and verb, for operations made of others.
+    pub(crate) fn again(&self, verb: Verb, namespace: &str, name: &str) -> Self {
+        Self {
+            verb,
+            types: self.types.clone(),
+            resource: self.resource.clone(),
+            version: self.version,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            subresource: String::new(),
+            query: self.query.clone(),
+            headers: self.headers.clone(),
+            body: self.body.clone(),
+            user: self.user.clone(),
+            form: self.form,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// `group/version`, or `version` alone for the core group.
+pub(crate) fn api_version(group: &str, version: &str) -> String {
+    if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    }
+}
+
+/// The content type without its parameters.
+pub(crate) fn media_type(headers: &HeaderMap) -> String {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .map(|value| value.trim().to_ascii_lowercase())
+        .unwrap_or_default()
+}
+
+pub(crate) fn parse_json(bytes: &[u8]) -> Result<Value, Failure> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        Failure::bad_request(format!("the body of the request is not valid JSON: {error}"))
+    })
+}
+
+/// Understands a request.
+pub(crate) fn target(
+    types: Arc<Types>,
+    request: Request<Bytes>,
+    user: User,
+) -> Result<Target, Failure> {
+    let (head, body) = request.into_parts();
+    let path = decode_path(head.uri.path())?;
+    let segments: Vec<&str> = path.iter().map(String::as_str).collect();
+    let (group, version, rest) = match segments.as_slice() {
+        ["api", version, rest @ ..] if !rest.is_empty() => ("", *version, rest),
+        ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
+        _ => return Ok(Target::Document(Box::new(head))),
+    };
+    // `/namespaces/x/status` is a subresource of the namespace, `/namespaces/x/pods` is not.
+    let (namespace, rest) = match rest {
+        ["namespaces", namespace, tail @ ..]
+            if !(tail.is_empty() || group.is_empty() && is_of_namespace(tail)) =>
+        {
+            (*namespace, tail)
+        }
+        rest => ("", rest),
+    };
+    let (plural, name, subresource) = match rest {
+        [plural] => (*plural, "", ""),
+        [plural, name] => (*plural, *name, ""),
+        [plural, name, subresource, ..] => (*plural, *name, *subresource),
+        [] => return Err(Failure::no_such_resource()),
+    };
+    let resource = types
+        .get(group, plural)
+        .filter(|resource| resource.namespaced || namespace.is_empty())
+        .cloned()
+        .ok_or_else(Failure::no_such_resource)?;
+    let index = resource
+        .versions
+        .iter()
+        .position(|one| one.name == version && (subresource.is_empty() || one.has(subresource)))
+        .ok_or_else(Failure::no_such_resource)?;
+    let query = Query::parse(head.uri.query().unwrap_or(""));
+    let verb = verb(&head.method, name, &query)?;
+    Ok(Target::Objects(Box::new(Call {
+        verb,
+        form: form(&head.headers, &query, subresource)?,
+        types,
+        resource,
+        version: index,
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        subresource: subresource.to_owned(),
+        query,
+        headers: head.headers,
+        body,
+        user,
+        warnings: Vec::new(),
+    })))
+}
+
+fn is_of_namespace(tail: &[&str]) -> bool {
+    matches!(tail, ["status" | "finalize"])
+}
+
+fn verb(method: &Method, name: &str, query: &Query) -> Result<Verb, Failure> {
+    let is_collection = name.is_empty();
+    Ok(match *method {
+        Method::GET | Method::HEAD if query.flag("watch") => Verb::Watch,
+        Method::GET | Method::HEAD if is_collection => Verb::List,
+        Method::GET | Method::HEAD => Verb::Get,
+        Method::POST => Verb::Create,
+        Method::PUT if !is_collection => Verb::Update,
+        Method::PATCH if !is_collection => Verb::Patch,
+        Method::DELETE if is_collection => Verb::DeleteCollection,
+        Method::DELETE => Verb::Delete,
+        _ => {
+            return Err(Failure::method_not_allowed(
+                "the server does not allow this method on the requested resource",
+            ));
+        }
+    })
+}
+
+/// Chooses the form of the answer that the client prefers among those there are.
+fn form(headers: &HeaderMap, query: &Query, subresource: &str) -> Result<Form, Failure> {
+    let accepted: Vec<&str> = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|value| !value.is_empty())
+        .collect();
+    if accepted.is_empty() || subresource == "log" {
+        return Ok(Form::Objects);
+    }
+    for media in &accepted {
+        let mut parts = media.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or("");
+        let parameters: Vec<&str> = parts.collect();
+        let parameter = |name: &str| {
+            parameters
+                .iter()
+                .find_map(|one| one.strip_prefix(name)?.strip_prefix('='))
+                .unwrap_or("")
+        };
+        match (kind, parameter("as")) {
+            ("application/json", "Table") => {
+                match parameter("v") {
+                    "v1" => return Ok(Form::Table("v1")),
+                    "v1beta1" => return Ok(Form::Table("v1beta1")),
+                    _ => {}
+                };
+            }
+            ("application/json", "PartialObjectMetadata" | "PartialObjectMetadataList") => {
+                return Ok(Form::Metadata);
+            }
+            ("application/json" | "application/*" | "*/*", "") => return Ok(Form::Objects),
+            _ => {}
+        }
+    }
+    // Watches of old clients ask for a stream type that is the same JSON.
+    let is_stream = accepted.iter().any(|media| media.starts_with("application/json;stream"));
+    if is_stream && query.flag("watch") {
+        return Ok(Form::Objects);
+    }
+    Err(Failure::not_acceptable(
+        "only the following media types are accepted: application/json",
+    ))
+}
+
+/// Splits a path into segments and undoes their percent encoding.
+fn decode_path(path: &str) -> Result<Vec<String>, Failure> {
+    path.split('/')
+        .filter(|segment| !segment.is_empty())
+        .map(|segment| {
+            percent_decode(segment)
+                .ok_or_else(|| Failure::bad_request(format!("the path {path:?} is malformed")))
+        })
+        .collect()
+}
+
+fn percent_decode(segment: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if byte == b'%' {
+            let (digits, tail) = rest.split_at_checked(2)?;
+            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+            rest = tail;
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::registry::Registry;
+    use super::*;
+
+    fn call(method: &str, uri: &str) -> Result<Call, Failure> {
+        let request = Request::builder().method(method).uri(uri).body(Bytes::new()).unwrap();
+        match target(Registry::new().types(), request, User::admin())? {
+            Target::Objects(call) => Ok(*call),
+            Target::Document(_) => panic!("{uri} was taken for a document"),
+        }
+    }
+
+    #[test]
+    fn paths_name_types_objects_and_subresources() {
+        let call = call("GET", "/api/v1/namespaces/default/pods/a/log?follow=true").unwrap();
+        assert_eq!((call.verb, call.resource.kind.as_str()), (Verb::Get, "Pod"));
+        assert_eq!(
+            (call.namespace.as_str(), call.name.as_str(), call.subresource.as_str()),
+            ("default", "a", "log")
+        );
+    }
+
+    #[test]
+    fn a_namespace_is_an_object_and_a_place() {
+        for (uri, kind, verb) in [
+            ("/api/v1/namespaces", "Namespace", Verb::List),
+            ("/api/v1/namespaces/default", "Namespace", Verb::Get),
+            ("/api/v1/namespaces/default/status", "Namespace", Verb::Get),
+            ("/api/v1/namespaces/default/pods", "Pod", Verb::List),
+            ("/apis/apps/v1/deployments?watch=1", "Deployment", Verb::Watch),
+        ] {
+            let call = call("GET", uri).unwrap();
+            assert_eq!((call.resource.kind.as_str(), call.verb), (kind, verb), "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_exist_is_not_found() {
+        for uri in ["/api/v1/foos", "/apis/apps/v2/deployments", "/api/v1/pods/a/foo"] {
+            assert!(call("GET", uri).is_err_and(|failure| failure.is_not_found()), "{uri}");
+        }
+    }
+}
