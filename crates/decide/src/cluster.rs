@@ -246,3 +246,86 @@ impl Load {
         self.active.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoints(weights: &[u32]) -> Vec<Endpoint> {
+        let endpoints = weights.iter().zip(1..).map(|(weight, last)| Endpoint {
+            address: SocketAddr::from(([10, 0, 0, last], 80)),
+            weight: *weight,
+            health: Health::Ready,
+            is_meshed: false,
+            locality: "".into(),
+            service_account: "".into(),
+            load: Arc::default(),
+        });
+        endpoints.collect()
+    }
+
+    /// How often each endpoint is picked in a number of turns, with bits that cover all values
+    /// evenly.
+    fn counts(set: &EndpointSet, policy: LoadBalancer, turns: u64) -> Vec<u64> {
+        let mut counts = vec![0; set.all().len()];
+        let (mut rotation, mut state) = (0, 0_u64);
+        for _ in 0..turns {
+            let picked = set.pick(policy, &mut rotation, || {
+                state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+                state
+            });
+            let picked = picked.expect("there are endpoints").address;
+            let at = set.all().iter().position(|one| one.address == picked);
+            counts[at.expect("one of them")] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn nobody_ready_is_nobody_picked() {
+        let mut all = endpoints(&[1, 1]);
+        all[0].health = Health::Draining;
+        all[1].health = Health::NotReady;
+        let set = EndpointSet::new(all);
+        assert!(set.ready().is_empty());
+        assert_eq!(set.all().len(), 2);
+        let picked = set.pick(LoadBalancer::LeastRequest, &mut 0, || 0);
+        assert!(picked.is_none());
+    }
+
+    #[test]
+    fn the_less_busy_of_two_is_always_found() {
+        let set = EndpointSet::new(endpoints(&[1, 1]));
+        set.all()[0].load.begin();
+        assert_eq!(counts(&set, LoadBalancer::LeastRequest, 100), [0, 100]);
+        set.all()[0].load.end();
+        assert_eq!(set.all()[0].load.active(), 0);
+    }
+
+    #[test]
+    fn round_robin_takes_turns_by_weight() {
+        let set = EndpointSet::new(endpoints(&[1, 1, 1]));
+        assert_eq!(counts(&set, LoadBalancer::RoundRobin, 300), [100, 100, 100]);
+        let set = EndpointSet::new(endpoints(&[1, 3]));
+        let counts = counts(&set, LoadBalancer::RoundRobin, 4000);
+        assert!(counts[0].abs_diff(1000) <= 2, "{counts:?}");
+    }
+
+    #[test]
+    fn random_choices_follow_the_weights() {
+        for policy in [LoadBalancer::Random, LoadBalancer::LeastRequest] {
+            let set = EndpointSet::new(endpoints(&[1, 3, 4]));
+            let counts = counts(&set, policy, 8000);
+            assert!(counts[0].abs_diff(1000) < 100, "{policy:?}: {counts:?}");
+            assert!(counts[2].abs_diff(4000) < 100, "{policy:?}: {counts:?}");
+        }
+    }
+
+    #[test]
+    fn draining_endpoints_do_not_disturb_equal_weights() {
+        let mut all = endpoints(&[5, 1, 1]);
+        all[0].health = Health::Draining;
+        let set = EndpointSet::new(all);
+        assert_eq!(counts(&set, LoadBalancer::RoundRobin, 100), [50, 50, 0]);
+    }
+}

@@ -68,10 +68,10 @@ pub(crate) fn case(bytes: &[u8], role: Role) -> Case {
         ..Mesh::default()
     };
     let mut resources = Vec::new();
-    for at in 0..dice.roll(5) + 1 {
+    for at in 0..=dice.roll(5) {
         resources.push(service(&mut dice, at));
     }
-    for at in 0..dice.roll(5) + 1 {
+    for at in 0..=dice.roll(5) {
         resources.push(routes(&mut dice, at));
     }
     for at in 0..dice.roll(3) {
@@ -238,13 +238,13 @@ fn gateways(dice: &mut Dice<'_>) -> Vec<GatewayRef> {
 }
 
 fn gateway(dice: &mut Dice<'_>, at: usize) -> Resource {
-    let servers = (0..dice.roll(3) + 1).map(|_| Server {
+    let servers = (0..=dice.roll(3)).map(|_| Server {
         name: String::new(),
         port: dice.of(&[80, 80, 8080]),
         port_name: "http".into(),
         protocol: Protocol::Http,
         bind: String::new(),
-        hosts: (0..dice.roll(2) + 1)
+        hosts: (0..=dice.roll(2))
             .map(|_| ServerHost {
                 namespace: dice.once_in(4).then(|| dice.of(&NAMESPACES).to_owned()),
                 host: if dice.once_in(2) {
@@ -269,12 +269,12 @@ fn gateway(dice: &mut Dice<'_>, at: usize) -> Resource {
 
 fn routes(dice: &mut Dice<'_>, at: usize) -> Resource {
     let namespace = dice.of(&NAMESPACES);
-    let hosts = (0..dice.roll(2) + 1)
+    let hosts = (0..=dice.roll(2))
         .map(|_| pattern(dice.of(&HOSTS)))
         .collect();
     // Many rules that differ in one value only, or a few of every kind.
     let http = match dice.roll(4) {
-        1 => (0..dice.roll(40) + 1).map(|at| similar(dice, at)).collect(),
+        1 => (0..=dice.roll(40)).map(|at| similar(dice, at)).collect(),
         _ => (0..dice.roll(8)).map(|_| rule(dice)).collect(),
     };
     let routes = VirtualService {

@@ -2,7 +2,13 @@
 //! interpreter.
 
 mod check;
+mod destination_rules;
 mod equivalence;
+mod gateways;
 mod generate;
+mod listeners;
 mod naive;
 mod request;
+mod store;
+mod virtual_services;
+mod world;

@@ -177,10 +177,10 @@ impl Interpreter<'_> {
             .filter(|one| one.ports.len() == 1)
             .map(|one| one.ports[0].number);
         let port = destination.port.or(only).unwrap_or(arrival);
-        let has_port = |one: &&Service| one.ports.iter().any(|one| one.number == port);
+        let has_port = |one: &Service| one.ports.iter().any(|one| one.number == port);
         let subset = destination.subset.clone().unwrap_or_default();
         // The generator writes no DestinationRule but for the subsets `v1` and `v2`.
-        let exists = service.filter(has_port).is_some()
+        let exists = service.is_some_and(has_port)
             && (subset.is_empty() || self.has_subset(&destination.host, &subset));
         if exists {
             format!("outbound|{port}|{subset}|{}", destination.host)

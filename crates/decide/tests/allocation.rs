@@ -1,0 +1,181 @@
+//! Decisions do not allocate in steady state: the budget of the data path is none per request.
+
+#![allow(
+    unsafe_code,
+    reason = "an allocator that counts can only be written with the unsafe GlobalAlloc"
+)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use lateen_decide::{Decision, Facts, Scratch, Store};
+use lateen_model::route::{
+    Destination, GatewayRef, HttpMatch, HttpRule, StringMatch, ValueMatch, VirtualService,
+    WeightedDestination,
+};
+use lateen_model::service::{ExportTo, Registry, Resolution, Service, ServiceKey, ServicePort};
+use lateen_model::{Body, Host, HostPattern, Protocol, Resource, ResourceName, Source};
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts the allocations of each thread.
+struct Counting;
+
+// SAFETY: every call is passed on to the system's allocator unchanged; the counter is a plain
+// thread-local cell without a destructor, which allocates nothing itself.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+struct Request(&'static str);
+
+impl Facts for Request {
+    fn method(&self) -> &[u8] {
+        b"GET"
+    }
+
+    fn scheme(&self) -> &[u8] {
+        b"http"
+    }
+
+    fn authority(&self) -> &[u8] {
+        b"Reviews.Default:9080"
+    }
+
+    fn path(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let headers: [(&[u8], &[u8]); 3] =
+            [(b"X-User", b"1"), (b"x-user", b"2"), (b"Accept", b"*/*")];
+        headers.into_iter()
+    }
+}
+
+fn block(uri: Option<StringMatch>) -> HttpMatch {
+    HttpMatch {
+        uri,
+        ..HttpMatch::default()
+    }
+}
+
+/// Rules of every kind, and many of one.
+fn rules() -> Vec<HttpRule> {
+    let mut blocks = vec![
+        block(Some(StringMatch::Exact("/exact".into()))),
+        block(Some(StringMatch::Regex("/v[0-9]+/.*".into()))),
+    ];
+    let mut folded = block(Some(StringMatch::Prefix("/Folded".into())));
+    folded.ignore_uri_case = true;
+    blocks.push(folded);
+    for at in 0..100 {
+        let mut one = block(Some(StringMatch::Prefix("/users".into())));
+        let value = ValueMatch::Value(StringMatch::Exact(format!("{at},2")));
+        one.headers.push(("x-user".into(), value));
+        blocks.push(one);
+    }
+    let mut query = block(None);
+    query.query_params.push(("q".into(), ValueMatch::Present));
+    blocks.push(query);
+    let to = |subset: &str, weight| WeightedDestination {
+        destination: Destination {
+            host: Host::new("reviews.default.svc.cluster.local"),
+            subset: Some(subset.into()),
+            port: None,
+        },
+        weight,
+    };
+    let rule = |block| HttpRule {
+        name: "rule".into(),
+        matches: vec![block],
+        route: vec![to("v1", 3), to("v2", 1)],
+    };
+    blocks.into_iter().map(rule).collect()
+}
+
+fn store() -> Store {
+    let host = Host::new("reviews.default.svc.cluster.local");
+    let service = Service {
+        key: ServiceKey {
+            namespace: "default".into(),
+            host: host.clone(),
+        },
+        registry: Registry::Kubernetes,
+        addresses: Vec::new(),
+        ports: vec![ServicePort {
+            number: 9080,
+            name: "http".into(),
+            protocol: Protocol::Http,
+        }],
+        resolution: Resolution::Endpoints,
+        is_external: false,
+        export_to: ExportTo::All,
+    };
+    let routes = VirtualService {
+        namespace: "default".into(),
+        hosts: vec![HostPattern::Exact(host)],
+        gateways: vec![GatewayRef::Mesh],
+        export_to: ExportTo::All,
+        http: rules(),
+        tls: Vec::new(),
+        tcp: Vec::new(),
+    };
+    let mut store = Store::new();
+    for body in [Body::Service(service), Body::VirtualService(routes)] {
+        let resource = Resource {
+            name: ResourceName(body.kind().to_owned()),
+            source: Source::default(),
+            body,
+        };
+        store.apply(resource).expect("the resource is valid");
+    }
+    store
+}
+
+#[test]
+fn a_decision_allocates_nothing_once_its_space_has_grown() {
+    let plan = store().compile();
+    let table = plan.outbound(([10, 96, 0, 1], 9080).into()).http.clone();
+    let table = table.expect("the port has an HTTP service");
+    let mut scratch = Scratch::default();
+    let paths = [
+        "/exact",
+        "/v1/x",
+        "/FOLDED/x",
+        "/users/7",
+        "/other?p=1&q",
+        "/none",
+    ];
+    let mut forwarded = 0;
+    for round in 0..10_u64 {
+        let before = COUNT.get();
+        for path in paths {
+            let decision = table.decide(&Request(path), &mut scratch, || round << 60);
+            forwarded += u32::from(matches!(decision, Decision::Forward { .. }));
+        }
+        // The first round grows the space, and the caches of the regex engine.
+        assert!(round == 0 || COUNT.get() == before, "round {round}");
+    }
+    assert_eq!(forwarded, 10 * 5);
+}

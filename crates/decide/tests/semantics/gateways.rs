@@ -1,0 +1,358 @@
+//! Gateways: what listens where, and how VirtualServices merge there.
+
+use std::net::SocketAddr;
+
+use lateen_decide::Serve;
+use lateen_model::Protocol;
+use lateen_model::route::{HttpMatch, L4Match, TcpRule, TlsMatch, TlsRule};
+use lateen_model::service::{ExportTo, Resolution};
+
+use crate::request::Request;
+use crate::world::{
+    World, exact, gateway, gateway_ref, get, pattern, prefix, rule, server, service, to, uri,
+    virtual_service,
+};
+
+const PAGE: &str = "outbound|9080||productpage.default.svc.cluster.local";
+const REVIEWS: &str = "outbound|9080||reviews.default.svc.cluster.local";
+
+fn edge() -> World {
+    let mut world = World::gateway();
+    world.http("productpage", 9080).http("reviews", 9080);
+    world
+}
+
+/// A VirtualService of the Gateway `edge`.
+fn bound(
+    hosts: &[&str],
+    http: Vec<lateen_model::route::HttpRule>,
+) -> lateen_model::route::VirtualService {
+    let mut routes = virtual_service(hosts, http);
+    routes.gateways = vec![gateway_ref("edge")];
+    routes
+}
+
+#[test]
+fn a_server_listens_on_the_target_port_of_the_gateways_service() {
+    let mut world = edge();
+    world.edge(gateway(
+        "edge",
+        vec![server(80, &["*"]), server(9000, &["*"])],
+    ));
+    world.routes(
+        "one",
+        bound(&["bookinfo.local"], vec![rule(vec![], "productpage")]),
+    );
+    let request = get("bookinfo.local", "/");
+    assert_eq!(world.ask_edge(8080, &request), PAGE);
+    assert_eq!(world.ask_edge(80, &request), "nothing listens");
+    // A number that no Service exposes is the listening port itself.
+    assert_eq!(world.ask_edge(9000, &request), PAGE);
+    let plan = world.plan();
+    let ports: Vec<_> = plan
+        .listeners()
+        .iter()
+        .map(|one| (one.port, one.server_port))
+        .collect();
+    assert_eq!(ports, [(8080, 80), (9000, 9000)]);
+}
+
+#[test]
+fn an_unknown_host_and_an_unknown_path_are_answered_404() {
+    let mut world = edge();
+    world.edge(gateway("edge", vec![server(80, &["bookinfo.local"])]));
+    let rules = vec![rule(vec![uri(exact("/productpage"))], "productpage")];
+    world.routes("one", bound(&["bookinfo.local"], rules));
+    assert_eq!(
+        world.ask_edge(8080, &get("Bookinfo.local:8080", "/productpage")),
+        PAGE
+    );
+    assert_eq!(
+        world.ask_edge(8080, &get("bookinfo.local", "/other")),
+        "404 NR"
+    );
+    assert_eq!(
+        world.ask_edge(8080, &get("other.local", "/productpage")),
+        "404 NR"
+    );
+}
+
+#[test]
+fn a_gateway_without_virtual_services_answers_404() {
+    let mut world = edge();
+    world.edge(gateway("edge", vec![server(80, &["*"])]));
+    assert_eq!(world.ask_edge(8080, &get("a", "/")), "404 NR");
+}
+
+#[test]
+fn a_gateway_that_selects_other_proxies_does_not_concern_this_one() {
+    let mut world = edge();
+    let mut other = gateway("edge", vec![server(80, &["*"])]);
+    other.selector.insert("app".into(), "other".into());
+    world.edge(other);
+    world.routes("one", bound(&["*"], vec![rule(vec![], "productpage")]));
+    assert_eq!(world.ask_edge(8080, &get("a", "/")), "nothing listens");
+}
+
+#[test]
+fn the_narrower_host_of_server_and_virtual_service_is_served() {
+    let mut world = edge();
+    world.edge(gateway("edge", vec![server(80, &["*.foo.com"])]));
+    world.routes(
+        "one",
+        bound(&["a.foo.com", "b.com"], vec![rule(vec![], "productpage")]),
+    );
+    world.routes("two", bound(&["*"], vec![rule(vec![], "reviews")]));
+    assert_eq!(world.ask_edge(8080, &get("a.foo.com", "/")), PAGE);
+    assert_eq!(world.ask_edge(8080, &get("x.foo.com", "/")), REVIEWS);
+    assert_eq!(world.ask_edge(8080, &get("b.com", "/")), "404 NR");
+    assert_eq!(world.ask_edge(8080, &get("foo.com", "/")), "404 NR");
+}
+
+#[test]
+fn a_namespace_before_the_host_admits_virtual_services_of_it_alone() {
+    let mut world = edge();
+    world.edge(gateway("edge", vec![server(80, &["other/a.com", "b.com"])]));
+    let routes = bound(&["a.com", "b.com"], vec![rule(vec![], "productpage")]);
+    let mut foreign = routes.clone();
+    foreign.namespace = "other".into();
+    world.routes("one", routes);
+    assert_eq!(world.ask_edge(8080, &get("a.com", "/")), "404 NR");
+    assert_eq!(world.ask_edge(8080, &get("b.com", "/")), PAGE);
+    world.routes("two", foreign);
+    assert_eq!(world.ask_edge(8080, &get("a.com", "/")), PAGE);
+}
+
+#[test]
+fn virtual_services_for_one_host_merge_by_age_with_what_takes_everything_last() {
+    let mut world = edge();
+    world.edge(gateway("edge", vec![server(80, &["*"])]));
+    let older = vec![
+        rule(vec![uri(prefix("/a"))], "productpage"),
+        rule(vec![], "productpage"),
+        rule(vec![uri(exact("/never"))], "unknown"),
+    ];
+    let younger = vec![
+        rule(vec![uri(exact("/a/b"))], "reviews"),
+        rule(vec![uri(exact("/c"))], "reviews"),
+        rule(vec![uri(prefix("/"))], "reviews"),
+    ];
+    world.routes("older", bound(&["a.com"], older));
+    world.routes("younger", bound(&["a.com"], younger));
+    for (path, expected) in [
+        ("/a/b", PAGE),
+        ("/c", REVIEWS),
+        ("/never", PAGE),
+        ("/else", PAGE),
+    ] {
+        assert_eq!(
+            world.ask_edge(8080, &get("a.com", path)),
+            expected,
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn two_gateways_on_one_port_share_the_listener() {
+    let mut world = edge();
+    world.edge(gateway("edge", vec![server(80, &["a.com"])]));
+    world.edge(gateway("second", vec![server(80, &["b.com"])]));
+    world.routes("one", bound(&["*"], vec![rule(vec![], "productpage")]));
+    let mut second = bound(&["*"], vec![rule(vec![], "reviews")]);
+    second.gateways = vec![gateway_ref("second")];
+    world.routes("two", second);
+    assert_eq!(world.ask_edge(8080, &get("a.com", "/")), PAGE);
+    assert_eq!(world.ask_edge(8080, &get("b.com", "/")), REVIEWS);
+    assert_eq!(world.plan().listeners().len(), 1);
+}
+
+#[test]
+fn the_port_of_a_match_is_that_of_the_server() {
+    let mut world = edge();
+    world.edge(gateway(
+        "edge",
+        vec![server(80, &["*"]), server(9000, &["*"])],
+    ));
+    let on_80 = HttpMatch {
+        port: Some(80),
+        ..HttpMatch::default()
+    };
+    let rules = vec![rule(vec![on_80], "productpage"), rule(vec![], "reviews")];
+    world.routes("one", bound(&["*"], rules));
+    assert_eq!(world.ask_edge(8080, &get("a", "/")), PAGE);
+    assert_eq!(world.ask_edge(9000, &get("a", "/")), REVIEWS);
+}
+
+#[test]
+fn a_match_for_the_mesh_alone_is_not_there_at_a_gateway() {
+    let mut world = edge();
+    world.edge(gateway("edge", vec![server(80, &["*"])]));
+    let in_mesh = HttpMatch {
+        gateways: vec![lateen_model::route::GatewayRef::Mesh],
+        ..HttpMatch::default()
+    };
+    let rules = vec![rule(vec![in_mesh], "reviews"), rule(vec![], "productpage")];
+    world.routes("one", bound(&["*"], rules));
+    assert_eq!(world.ask_edge(8080, &get("a", "/")), PAGE);
+}
+
+#[test]
+fn a_server_may_redirect_everything_to_https_even_without_rules() {
+    let mut world = edge();
+    let mut redirecting = server(80, &["a.com", "*.b.com"]);
+    redirecting.https_redirect = true;
+    world.edge(gateway("edge", vec![redirecting]));
+    world.routes("one", bound(&["a.com"], vec![rule(vec![], "productpage")]));
+    assert_eq!(world.ask_edge(8080, &get("a.com", "/")), "301");
+    assert_eq!(world.ask_edge(8080, &get("x.b.com", "/")), "301");
+    assert_eq!(world.ask_edge(8080, &get("c.com", "/")), "404 NR");
+    let secure = Request {
+        scheme: "https".into(),
+        ..get("a.com", "/")
+    };
+    assert_eq!(world.ask_edge(8080, &secure), PAGE);
+}
+
+#[test]
+fn a_virtual_service_that_is_not_exported_to_the_gateway_is_not_served() {
+    let mut world = edge();
+    world.edge(gateway("edge", vec![server(80, &["*"])]));
+    let mut private = bound(&["*"], vec![rule(vec![], "productpage")]);
+    private.export_to = ExportTo::Namespaces(vec!["default".into()]);
+    world.routes("one", private);
+    assert_eq!(world.ask_edge(8080, &get("a", "/")), "404 NR");
+}
+
+#[test]
+fn a_destination_without_port_gets_that_of_the_server() {
+    let mut world = edge();
+    let two = [(80, Protocol::Http), (81, Protocol::Http)];
+    world.service(service("two", "default", &two));
+    world.edge(gateway("edge", vec![server(80, &["*"])]));
+    world.routes("one", bound(&["*"], vec![rule(vec![], "two")]));
+    let expected = "outbound|80||two.default.svc.cluster.local";
+    assert_eq!(world.ask_edge(8080, &get("a", "/")), expected);
+}
+
+#[test]
+fn a_headless_service_is_balanced_since_nobody_dials_its_pods_here() {
+    let mut world = edge();
+    let mut headless = service("db", "default", &[(80, Protocol::Http)]);
+    headless.resolution = Resolution::OriginalDst;
+    world.service(headless);
+    world.endpoints("db", &[80], &[("10.1.0.1", "v1")]);
+    world.edge(gateway("edge", vec![server(80, &["*"])]));
+    world.routes("one", bound(&["*"], vec![rule(vec![], "db")]));
+    let plan = world.plan();
+    let cluster = plan.clusters().find(|one| one.name.contains("db.default"));
+    let picked = cluster.and_then(|one| one.pick(&mut 0, || 0));
+    let address = picked.map(|endpoint| endpoint.address.to_string());
+    assert_eq!(address.as_deref(), Some("10.1.0.1:80"));
+}
+
+#[test]
+fn the_older_of_two_protocols_on_one_port_is_served() {
+    let mut world = edge();
+    world.edge(gateway("edge", vec![server(80, &["*"])]));
+    let mut bytes = server(80, &["*"]);
+    bytes.protocol = Protocol::Tcp;
+    world.edge(gateway("bytes", vec![bytes]));
+    world.routes("one", bound(&["*"], vec![rule(vec![], "productpage")]));
+    assert_eq!(world.ask_edge(8080, &get("a", "/")), PAGE);
+    let plan = world.plan();
+    let (object, text) = &plan.notices()[0];
+    assert_eq!(object.name, "bytes");
+    assert!(text.contains("Gateway/default/edge"), "{text}");
+}
+
+#[test]
+fn a_server_that_cannot_be_served_says_so_and_harms_no_other() {
+    let mut world = edge();
+    let mut https = server(443, &["*"]);
+    https.protocol = Protocol::Https;
+    let mut bound_to_name = server(81, &["*"]);
+    bound_to_name.bind = "unix:///x".into();
+    world.edge(gateway(
+        "edge",
+        vec![https, bound_to_name, server(80, &["*"])],
+    ));
+    let plan = world.plan();
+    assert_eq!(plan.listeners().len(), 1);
+    let texts: Vec<_> = plan
+        .notices()
+        .iter()
+        .map(|(_, text)| text.as_str())
+        .collect();
+    assert!(texts[0].contains("port 443"), "{texts:?}");
+    assert!(texts[1].contains("port 81"), "{texts:?}");
+}
+
+#[test]
+fn tcp_servers_take_the_first_rule_for_their_port() {
+    let mut world = edge();
+    let mut bytes = server(31400, &["*"]);
+    bytes.protocol = Protocol::Tcp;
+    world.edge(gateway("edge", vec![bytes]));
+    let mut routes = bound(&["*"], vec![]);
+    let on = |port| L4Match {
+        port: Some(port),
+        ..L4Match::default()
+    };
+    routes.tcp = vec![
+        TcpRule {
+            matches: vec![on(1)],
+            route: vec![to("reviews:9080")],
+        },
+        TcpRule {
+            matches: vec![on(2), on(31400)],
+            route: vec![to("productpage:9080")],
+        },
+    ];
+    world.routes("one", routes);
+    let plan = world.plan();
+    let local = SocketAddr::from(([10, 0, 0, 1], 31400));
+    let Some(Serve::Tcp(route)) = plan.gateway(local).map(|one| &one.serve) else {
+        panic!("a TCP listener");
+    };
+    let (cluster, route) = route.decide(local, || 0);
+    assert_eq!(plan.cluster(cluster).map(|one| &*one.name), Some(PAGE));
+    assert_eq!((route.origin.rule, route.origin.block), (1, 1));
+}
+
+#[test]
+fn tls_servers_pass_through_by_the_server_name() {
+    let mut world = edge();
+    let mut tls = server(443, &["*.foo.com"]);
+    tls.protocol = Protocol::Tls;
+    world.edge(gateway("edge", vec![tls]));
+    let mut routes = bound(&["*.foo.com", "b.com"], vec![]);
+    let asked = |names: &[&str]| TlsMatch {
+        sni_hosts: names.iter().map(|name| pattern(name, "default")).collect(),
+        l4: L4Match::default(),
+    };
+    routes.tls = vec![
+        TlsRule {
+            matches: vec![asked(&["*.foo.com"])],
+            route: vec![to("reviews:9080")],
+        },
+        TlsRule {
+            matches: vec![asked(&["a.foo.com", "b.com"])],
+            route: vec![to("productpage:9080")],
+        },
+    ];
+    world.routes("one", routes);
+    let plan = world.plan();
+    let local = SocketAddr::from(([10, 0, 0, 1], 443));
+    let Some(Serve::Sni(table)) = plan.gateway(local).map(|one| &one.serve) else {
+        panic!("a TLS listener");
+    };
+    let find = |name: &str| {
+        let (cluster, _) = table.decide(name.as_bytes(), local, || 0)?;
+        plan.cluster(cluster).map(|one| one.name.to_string())
+    };
+    assert_eq!(find("A.foo.com").as_deref(), Some(PAGE));
+    assert_eq!(find("x.foo.com").as_deref(), Some(REVIEWS));
+    assert_eq!(find("b.com"), None);
+    assert_eq!(find(""), None);
+}
