@@ -8,6 +8,7 @@
 //! in [`seeds`].
 
 pub mod chunked;
+pub mod client_hello;
 pub mod h1_request_head;
 pub mod h1_response_head;
 pub mod route_table;
@@ -44,11 +45,60 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("h1_response_head", responses),
         ("chunked", bodies),
         ("sniff", first_bytes),
+        ("client_hello", client_hellos()),
     ]
+}
+
+/// ClientHellos for names of every length up to 40, whole and split over records.
+fn client_hellos() -> Vec<Vec<u8>> {
+    let hello = |name: &[u8]| {
+        let names = vector16(&[&[0], &vector16(name)[..]].concat());
+        let extensions = [
+            &[0, 43][..], // Supported versions, to have an extension before the name.
+            &vector16(&[2, 3, 4]),
+            &[0, 0],
+            &vector16(&names),
+        ]
+        .concat();
+        let body = [
+            &[3, 3][..],
+            &[7; 32],
+            &[0],
+            &vector16(&[0x13, 0x01]),
+            &[1, 0],
+            &vector16(&extensions),
+        ]
+        .concat();
+        [&[1, 0][..], &vector16(&body)].concat()
+    };
+    let record = |payload: &[u8]| [&[22, 3, 1][..], &vector16(payload)].concat();
+    let names = (1..=40).map(|length| vec![b'a'; length]);
+    names
+        .flat_map(|name| {
+            let hello = hello(&name);
+            let split: Vec<u8> = hello.chunks(name.len()).flat_map(record).collect();
+            [record(&hello), split]
+        })
+        .collect()
+}
+
+/// Bytes after their length.
+fn vector16(bytes: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(bytes.len()).expect("seeds are short");
+    [&length.to_be_bytes()[..], bytes].concat()
 }
 
 #[cfg(test)]
 mod tests {
+    use lateen_wire::server_name::{ServerName, server_name};
+
+    #[test]
+    fn the_seeds_of_client_hello_have_their_names() {
+        for seed in super::client_hellos() {
+            assert!(matches!(server_name(&seed), ServerName::Name(_)));
+        }
+    }
+
     #[test]
     fn every_target_holds_for_its_seeds() {
         for (target, seeds) in super::seeds() {
@@ -59,6 +109,7 @@ mod tests {
                     "h1_response_head" => super::h1_response_head::run(seed),
                     "chunked" => super::chunked::run(seed),
                     "sniff" => super::sniff::run(seed),
+                    "client_hello" => super::client_hello::run(seed),
                     other => panic!("{other} has seeds but is not run here"),
                 }
             }

@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use crate::sniff::MAX_RECORD;
+
 /// The longest ClientHello that is looked at; post-quantum keys make some of 2 KiB, and Envoy's
 /// limit is the same.
 pub const MAX_HELLO: usize = 16 * 1024;
@@ -72,7 +74,7 @@ fn record<'a>(records: &mut Reader<'a>) -> Result<&'a [u8], ServerName<'static>>
         return Err(ServerName::NeedMore);
     };
     let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
-    if header[0] != HANDSHAKE || header[1] != 3 || length == 0 {
+    if header[0] != HANDSHAKE || header[1] != 3 || !(1..=MAX_RECORD).contains(&length) {
         return Err(ServerName::Absent);
     }
     records.take(length).ok_or(ServerName::NeedMore)

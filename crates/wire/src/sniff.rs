@@ -13,6 +13,9 @@ pub const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How many bytes are looked at before the line is judged by its start.
 pub const MAX_LINE: usize = 16 * 1024;
 
+/// The longest payload of a TLS record (RFC 8446 §5.2).
+pub(crate) const MAX_RECORD: usize = 16 * 1024 + 256;
+
 /// How many bytes of empty lines may come before a request line, as the head parser allows.
 const MAX_EMPTY: usize = 8;
 
@@ -54,16 +57,16 @@ enum Match {
 }
 
 /// A handshake record (type 22, version 3.x, a length that a record can have) whose first message
-/// is a ClientHello (type 1).
+/// is a ClientHello (type 1). The minor version is ignored, as servers have to (RFC 8446 §5.1). A record of a single byte counts: a client may split its hello
+/// anywhere, and one that does so on purpose must not pass for TCP (CVE-2020-8660).
 fn tls(input: &[u8]) -> Match {
-    const MAX_RECORD: usize = 16 * 1024 + 256;
     let prefix = [0x16, 0x03];
-    if !starts_alike(input, &prefix) || input.get(2).is_some_and(|minor| *minor > 4) {
+    if !starts_alike(input, &prefix) {
         return Match::No;
     }
     if let [_, _, _, high, low, ..] = input {
         let length = usize::from(*high) << 8 | usize::from(*low);
-        if !(4..=MAX_RECORD).contains(&length) {
+        if !(1..=MAX_RECORD).contains(&length) {
             return Match::No;
         }
     }
@@ -149,9 +152,11 @@ mod tests {
             (b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", Verdict::Http1),
             (b"\x16\x03\x01\x02\x00\x01\x00", Verdict::Tls),
             (b"\x16\x03\x01\x02\x00", Verdict::NeedMore),
-            (b"\x16\x03\x01\x00\x01\x01", Verdict::Tcp),
+            (b"\x16\x03\x01\x00\x01\x01", Verdict::Tls),
+            (b"\x16\x03\x01\x00\x00\x01", Verdict::Tcp),
             (b"\x16\x03\x01\xff\xff\x01", Verdict::Tcp),
-            (b"\x16\x03\x05", Verdict::Tcp),
+            (b"\x16\x03\x05", Verdict::NeedMore),
+            (b"\x16\x02\x00", Verdict::Tcp),
             (b"\x15\x03\x01\x00\x02\x02", Verdict::Tcp),
             (b"SSH-2.0-OpenSSH\r\n", Verdict::Tcp),
             (b"HELO me\r\n", Verdict::Tcp),
