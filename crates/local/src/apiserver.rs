@@ -14,7 +14,7 @@
 //! ```
 //!
 //! What is deliberately absent: authorization (who is authenticated may do everything; RBAC kinds
-//! are stored only), server-side apply, protobuf bodies, CEL rules, conversion webhooks,
+//! are stored only), server-side apply, protobuf answers, CEL rules, conversion webhooks,
 //! aggregated API servers. A request for one of them gets an error that says so.
 
 mod admission;
@@ -32,6 +32,7 @@ mod events;
 mod object;
 mod openapi;
 mod patch;
+mod protobuf;
 mod registry;
 mod rest;
 mod schema;

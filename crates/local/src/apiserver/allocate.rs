@@ -73,9 +73,17 @@ impl Allocation<'_> {
             }
             return Ok(());
         }
-        let before = self.old.map_or("", |old| object::text(old, &["spec", "clusterIP"]));
-        let named = spec.get("clusterIPs").and_then(|list| list.get(0)).and_then(Value::as_str);
-        let asked = spec.get("clusterIP").and_then(Value::as_str).filter(|text| !text.is_empty());
+        let before = self
+            .old
+            .map_or("", |old| object::text(old, &["spec", "clusterIP"]));
+        let named = spec
+            .get("clusterIPs")
+            .and_then(|list| list.get(0))
+            .and_then(Value::as_str);
+        let asked = spec
+            .get("clusterIP")
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty());
         let asked = asked.or(named).unwrap_or(before).to_owned();
         let address = match asked.as_str() {
             "None" => asked,
@@ -99,19 +107,26 @@ impl Allocation<'_> {
             .chain(1..apart)
             .map(|offset| Ipv4Addr::from(first + offset))
             .find(|address| !taken.contains(address) && self.reserve(Choice::Address(*address)));
-        choice.ok_or_else(|| self.invalid("spec.clusterIPs", "failed to allocate IP: range is full"))
+        choice
+            .ok_or_else(|| self.invalid("spec.clusterIPs", "failed to allocate IP: range is full"))
     }
 
     fn check_address(&mut self, text: &str) -> Result<Ipv4Addr, Failure> {
-        let shown = |why: &str| format!("Invalid value: [\"{text}\"]: failed to allocate IP {text}: {why}");
+        let shown =
+            |why: &str| format!("Invalid value: [\"{text}\"]: failed to allocate IP {text}: {why}");
         let (first, size) = self.range();
-        let address: Ipv4Addr = text.parse().map_err(|_| {
-            self.invalid("spec.clusterIPs", &shown("it is not an IPv4 address"))
-        })?;
-        let offset = u32::from(address).checked_sub(first).filter(|offset| *offset < size);
+        let address: Ipv4Addr = text
+            .parse()
+            .map_err(|_| self.invalid("spec.clusterIPs", &shown("it is not an IPv4 address")))?;
+        let offset = u32::from(address)
+            .checked_sub(first)
+            .filter(|offset| *offset < size);
         if offset.is_none() {
             let range = &self.core.options.service_range;
-            let why = format!("the provided IP is not in the valid range {}/{}", range.0, range.1);
+            let why = format!(
+                "the provided IP is not in the valid range {}/{}",
+                range.0, range.1
+            );
             return Err(self.invalid("spec.clusterIPs", &shown(&why)));
         }
         let is_taken = self.taken_addresses().contains(&address);
@@ -125,7 +140,9 @@ impl Allocation<'_> {
     /// The first address of the range, and how many there are.
     fn range(&self) -> (u32, u32) {
         let (address, prefix) = self.core.options.service_range;
-        let size = 1_u32.checked_shl(32 - u32::from(prefix.clamp(8, 30))).unwrap_or(4);
+        let size = 1_u32
+            .checked_shl(32 - u32::from(prefix.clamp(8, 30)))
+            .unwrap_or(4);
         (u32::from(address) & !(size - 1), size)
     }
 
@@ -138,20 +155,33 @@ impl Allocation<'_> {
     }
 
     fn node_ports(&mut self, spec: &mut Map<String, Value>) -> Result<(), Failure> {
-        let kind = spec.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let kind = spec
+            .get("type")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
         let wants = match kind.as_str() {
             "NodePort" => true,
             "LoadBalancer" => spec.get("allocateLoadBalancerNodePorts") != Some(&false.into()),
             _ => false,
         };
-        let before = self.old.map(|old| object::items(old, &["spec", "ports"]).to_vec());
+        let before = self
+            .old
+            .map(|old| object::items(old, &["spec", "ports"]).to_vec());
         let before = before.unwrap_or_default();
         let ports = spec.get_mut("ports").and_then(Value::as_array_mut);
         for (index, port) in ports.into_iter().flatten().enumerate() {
-            let own = |one: &Value| one["port"] == port["port"] && one["protocol"] == port["protocol"];
-            let kept = before.iter().find(|one| own(one)).and_then(|one| one["nodePort"].as_u64());
+            let own =
+                |one: &Value| one["port"] == port["port"] && one["protocol"] == port["protocol"];
+            let kept = before
+                .iter()
+                .find(|one| own(one))
+                .and_then(|one| one["nodePort"].as_u64());
             let port = object::map(port);
-            let asked = port.get("nodePort").and_then(Value::as_u64).filter(|number| *number != 0);
+            let asked = port
+                .get("nodePort")
+                .and_then(Value::as_u64)
+                .filter(|number| *number != 0);
             if kind == "ClusterIP" || kind == "ExternalName" {
                 port.remove("nodePort");
                 continue;
@@ -171,16 +201,21 @@ impl Allocation<'_> {
     fn next_node_port(&mut self) -> Result<u16, Failure> {
         let taken = self.taken_node_ports();
         let range = self.core.options.node_ports.clone();
-        let choice = range
-            .into_iter()
-            .find(|port| !taken.contains(&u64::from(*port)) && self.reserve(Choice::NodePort(*port)));
-        choice.ok_or_else(|| self.invalid("spec.ports", "failed to allocate a nodePort: range is full"))
+        let choice = range.into_iter().find(|port| {
+            !taken.contains(&u64::from(*port)) && self.reserve(Choice::NodePort(*port))
+        });
+        choice.ok_or_else(|| {
+            self.invalid("spec.ports", "failed to allocate a nodePort: range is full")
+        })
     }
 
     fn check_node_port(&mut self, asked: u64, index: usize) -> Result<u16, Failure> {
         let field = format!("spec.ports[{index}].nodePort");
         let range = self.core.options.node_ports.clone();
-        let Some(port) = u16::try_from(asked).ok().filter(|port| range.contains(port)) else {
+        let Some(port) = u16::try_from(asked)
+            .ok()
+            .filter(|port| range.contains(port))
+        else {
             let (start, end) = (range.start(), range.end());
             let why = format!(
                 "Invalid value: {asked}: provided port is not in the valid range. The range of \
@@ -207,7 +242,12 @@ impl Allocation<'_> {
 
     /// Reserves a choice; answers whether it was free.
     fn reserve(&mut self, choice: Choice) -> bool {
-        let mut taken = self.core.in_flight.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self
+            .core
+            .in_flight
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let is_free = taken.insert(choice);
         if is_free {
             self.reservation.choices.push(choice);
@@ -224,7 +264,11 @@ impl Allocation<'_> {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some(core) = &self.core {
-            let mut taken = core.in_flight.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut taken = core
+                .in_flight
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             for choice in &self.choices {
                 taken.remove(choice);
             }

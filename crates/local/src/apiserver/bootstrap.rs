@@ -11,33 +11,45 @@ use super::store::{Key, Refusal};
 /// Makes what is missing; what users have changed stays as it is.
 pub(crate) fn run(core: &Core) -> Result<(), Refusal> {
     for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
-        ensure(core, "namespaces", json!({
-            "apiVersion": "v1", "kind": "Namespace",
-            "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
-            "spec": {"finalizers": ["kubernetes"]},
-            "status": {"phase": "Active"},
-        }))?;
+        ensure(
+            core,
+            "namespaces",
+            json!({
+                "apiVersion": "v1", "kind": "Namespace",
+                "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
+                "spec": {"finalizers": ["kubernetes"]},
+                "status": {"phase": "Active"},
+            }),
+        )?;
     }
     for (name, value) in [
         ("system-node-critical", 2_000_001_000),
         ("system-cluster-critical", 2_000_000_000),
     ] {
-        ensure(core, "priorityclasses.scheduling.k8s.io", json!({
-            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
-            "metadata": {"name": name, "generation": 1},
-            "value": value,
-            "preemptionPolicy": "PreemptLowerPriority",
-        }))?;
+        ensure(
+            core,
+            "priorityclasses.scheduling.k8s.io",
+            json!({
+                "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
+                "metadata": {"name": name, "generation": 1},
+                "value": value,
+                "preemptionPolicy": "PreemptLowerPriority",
+            }),
+        )?;
     }
-    ensure(core, "clusterroles.rbac.authorization.k8s.io", json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-        "metadata": {"name": "cluster-admin",
-            "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}},
-        "rules": [
-            {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
-            {"nonResourceURLs": ["*"], "verbs": ["*"]},
-        ],
-    }))?;
+    ensure(
+        core,
+        "clusterroles.rbac.authorization.k8s.io",
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+            "metadata": {"name": "cluster-admin",
+                "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}},
+            "rules": [
+                {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
+                {"nonResourceURLs": ["*"], "verbs": ["*"]},
+            ],
+        }),
+    )?;
     own_service(core)
 }
 
@@ -47,34 +59,46 @@ fn own_service(core: &Core) -> Result<(), Refusal> {
     let labels = json!({"component": "apiserver", "provider": "kubernetes"});
     let advertise = core.options.advertise;
     let metadata = json!({"name": "kubernetes", "namespace": "default", "labels": labels});
-    ensure(core, "services", json!({
-        "apiVersion": "v1", "kind": "Service",
-        "metadata": metadata,
-        "spec": {
-            "clusterIP": first, "clusterIPs": [first],
-            "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
-            "internalTrafficPolicy": "Cluster", "sessionAffinity": "None", "type": "ClusterIP",
-            "ports": [{"name": "https", "port": 443, "protocol": "TCP",
-                "targetPort": advertise.port()}],
-        },
-        "status": {"loadBalancer": {}},
-    }))?;
+    ensure(
+        core,
+        "services",
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": metadata,
+            "spec": {
+                "clusterIP": first, "clusterIPs": [first],
+                "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
+                "internalTrafficPolicy": "Cluster", "sessionAffinity": "None", "type": "ClusterIP",
+                "ports": [{"name": "https", "port": 443, "protocol": "TCP",
+                    "targetPort": advertise.port()}],
+            },
+            "status": {"loadBalancer": {}},
+        }),
+    )?;
     // Where the server is may differ from the last time.
     let port = json!({"name": "https", "port": advertise.port(), "protocol": "TCP"});
-    put(core, "endpoints", json!({
-        "apiVersion": "v1", "kind": "Endpoints",
-        "metadata": {"name": "kubernetes", "namespace": "default",
-            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
-        "subsets": [{"addresses": [{"ip": advertise.ip()}], "ports": [port]}],
-    }))?;
-    put(core, "endpointslices.discovery.k8s.io", json!({
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-        "metadata": {"name": "kubernetes", "namespace": "default", "generation": 1,
-            "labels": {"kubernetes.io/service-name": "kubernetes"}},
-        "addressType": if advertise.is_ipv4() { "IPv4" } else { "IPv6" },
-        "endpoints": [{"addresses": [advertise.ip()], "conditions": {"ready": true}}],
-        "ports": [port],
-    }))
+    put(
+        core,
+        "endpoints",
+        json!({
+            "apiVersion": "v1", "kind": "Endpoints",
+            "metadata": {"name": "kubernetes", "namespace": "default",
+                "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+            "subsets": [{"addresses": [{"ip": advertise.ip()}], "ports": [port]}],
+        }),
+    )?;
+    put(
+        core,
+        "endpointslices.discovery.k8s.io",
+        json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {"name": "kubernetes", "namespace": "default", "generation": 1,
+                "labels": {"kubernetes.io/service-name": "kubernetes"}},
+            "addressType": if advertise.is_ipv4() { "IPv4" } else { "IPv6" },
+            "endpoints": [{"addresses": [advertise.ip()], "conditions": {"ready": true}}],
+            "ports": [port],
+        }),
+    )
 }
 
 fn ensure(core: &Core, table: &str, mut value: Value) -> Result<(), Refusal> {
@@ -96,5 +120,7 @@ fn put(core: &Core, table: &str, mut value: Value) -> Result<(), Refusal> {
     if value == *stored {
         return Ok(());
     }
-    core.store.replace(table, object::revision(&stored), value).map(drop)
+    core.store
+        .replace(table, object::revision(&stored), value)
+        .map(drop)
 }

@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, Request, header};
 use serde_json::Value;
 
 use super::auth::User;
+use super::protobuf;
 use super::registry::{Resource, Types, Version};
 use super::status::Failure;
 
@@ -72,7 +73,11 @@ pub(crate) enum Target {
 
 impl Query {
     pub(crate) fn parse(text: &str) -> Self {
-        Self(form_urlencoded::parse(text.as_bytes()).into_owned().collect())
+        Self(
+            form_urlencoded::parse(text.as_bytes())
+                .into_owned()
+                .collect(),
+        )
     }
 
     /// The value of a parameter; empty if it is not there.
@@ -102,7 +107,9 @@ impl Query {
         match self.get(name) {
             "" => Ok(None),
             text => text.parse().map(Some).map_err(|_| {
-                Failure::bad_request(format!("the parameter {name} must be a number, not {text:?}"))
+                Failure::bad_request(format!(
+                    "the parameter {name} must be a number, not {text:?}"
+                ))
             }),
         }
     }
@@ -127,14 +134,7 @@ impl Call {
 
     /// The body as JSON.
     pub(crate) fn json(&self) -> Result<Value, Failure> {
-        let content_type = media_type(&self.headers);
-        if !matches!(content_type.as_str(), "" | "application/json" | "text/plain") {
-            return Err(Failure::unsupported_media_type(format!(
-                "the body of the request was in an unknown format - accepted media types include: \
-                 application/json; got {content_type}"
-            )));
-        }
-        parse_json(&self.body)
+        decode_body(&self.headers, &self.body)
     }
 
     /// Replaces the call's target by another object and verb, for operations made of others.
@@ -176,9 +176,25 @@ pub(crate) fn media_type(headers: &HeaderMap) -> String {
         .unwrap_or_default()
 }
 
+/// Reads a body by its content type.
+pub(crate) fn decode_body(headers: &HeaderMap, body: &[u8]) -> Result<Value, Failure> {
+    match media_type(headers).as_str() {
+        "" | "application/json" | "text/plain" => parse_json(body),
+        protobuf::MEDIA_TYPE => protobuf::decode(body).map_err(|error| {
+            Failure::bad_request(format!("the body of the request is not valid: {error}"))
+        }),
+        media => Err(Failure::unsupported_media_type(format!(
+            "the body of the request was in an unknown format - accepted media types include: \
+             application/json, application/vnd.kubernetes.protobuf; got {media}"
+        ))),
+    }
+}
+
 pub(crate) fn parse_json(bytes: &[u8]) -> Result<Value, Failure> {
     serde_json::from_slice(bytes).map_err(|error| {
-        Failure::bad_request(format!("the body of the request is not valid JSON: {error}"))
+        Failure::bad_request(format!(
+            "the body of the request is not valid JSON: {error}"
+        ))
     })
 }
 
@@ -302,7 +318,9 @@ fn form(headers: &HeaderMap, query: &Query, subresource: &str) -> Result<Form, F
         }
     }
     // Watches of old clients ask for a stream type that is the same JSON.
-    let is_stream = accepted.iter().any(|media| media.starts_with("application/json;stream"));
+    let is_stream = accepted
+        .iter()
+        .any(|media| media.starts_with("application/json;stream"));
     if is_stream && query.flag("watch") {
         return Ok(Form::Objects);
     }
@@ -344,7 +362,11 @@ mod tests {
     use super::*;
 
     fn call(method: &str, uri: &str) -> Result<Call, Failure> {
-        let request = Request::builder().method(method).uri(uri).body(Bytes::new()).unwrap();
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .body(Bytes::new())
+            .unwrap();
         match target(Registry::new().types(), request, User::admin())? {
             Target::Objects(call) => Ok(*call),
             Target::Document(_) => panic!("{uri} was taken for a document"),
@@ -356,7 +378,11 @@ mod tests {
         let call = call("GET", "/api/v1/namespaces/default/pods/a/log?follow=true").unwrap();
         assert_eq!((call.verb, call.resource.kind.as_str()), (Verb::Get, "Pod"));
         assert_eq!(
-            (call.namespace.as_str(), call.name.as_str(), call.subresource.as_str()),
+            (
+                call.namespace.as_str(),
+                call.name.as_str(),
+                call.subresource.as_str()
+            ),
             ("default", "a", "log")
         );
     }
@@ -368,17 +394,32 @@ mod tests {
             ("/api/v1/namespaces/default", "Namespace", Verb::Get),
             ("/api/v1/namespaces/default/status", "Namespace", Verb::Get),
             ("/api/v1/namespaces/default/pods", "Pod", Verb::List),
-            ("/apis/apps/v1/deployments?watch=1", "Deployment", Verb::Watch),
+            (
+                "/apis/apps/v1/deployments?watch=1",
+                "Deployment",
+                Verb::Watch,
+            ),
         ] {
             let call = call("GET", uri).unwrap();
-            assert_eq!((call.resource.kind.as_str(), call.verb), (kind, verb), "{uri}");
+            assert_eq!(
+                (call.resource.kind.as_str(), call.verb),
+                (kind, verb),
+                "{uri}"
+            );
         }
     }
 
     #[test]
     fn what_does_not_exist_is_not_found() {
-        for uri in ["/api/v1/foos", "/apis/apps/v2/deployments", "/api/v1/pods/a/foo"] {
-            assert!(call("GET", uri).is_err_and(|failure| failure.is_not_found()), "{uri}");
+        for uri in [
+            "/api/v1/foos",
+            "/apis/apps/v2/deployments",
+            "/api/v1/pods/a/foo",
+        ] {
+            assert!(
+                call("GET", uri).is_err_and(|failure| failure.is_not_found()),
+                "{uri}"
+            );
         }
     }
 }

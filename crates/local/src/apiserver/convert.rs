@@ -84,6 +84,9 @@ mod tests {
         assert_eq!(again["note"], "hello");
         assert_eq!(again["apiVersion"], "events.k8s.io/v1");
         let core = types.get("", "events").unwrap();
-        assert_eq!(to_version(core, "v1", &stored)["involvedObject"]["name"], "a");
+        assert_eq!(
+            to_version(core, "v1", &stored)["involvedObject"]["name"],
+            "a"
+        );
     }
 }

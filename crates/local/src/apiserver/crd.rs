@@ -23,26 +23,37 @@ const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 /// Writes the status that a definition has: which names are accepted, whether it is served.
 pub(crate) fn write_status(types: &Types, value: &mut Value) {
     let conflict = definition::name_conflict(types, value);
-    let names = object::at(value, &["spec", "names"]).cloned().unwrap_or_default();
+    let names = object::at(value, &["spec", "names"])
+        .cloned()
+        .unwrap_or_default();
     let storage: Vec<Value> = object::items(value, &["spec", "versions"])
         .iter()
         .filter(|version| version["storage"] == true)
         .map(|version| version["name"].clone())
         .collect();
     let now = object::now();
-    let condition = |kind: &str, problem: &Option<(String, String)>, reason: &str, message: &str| {
-        let (status, reason, message) = match problem {
-            None => ("True", reason, message),
-            Some((reason, message)) => ("False", reason.as_str(), message.as_str()),
-        };
-        json!({"type": kind, "status": status, "reason": reason, "message": message,
+    let condition =
+        |kind: &str, problem: &Option<(String, String)>, reason: &str, message: &str| {
+            let (status, reason, message) = match problem {
+                None => ("True", reason, message),
+                Some((reason, message)) => ("False", reason.as_str(), message.as_str()),
+            };
+            json!({"type": kind, "status": status, "reason": reason, "message": message,
             "lastTransitionTime": now})
-    };
+        };
     let not_accepted = conflict.as_ref().map(|_| {
-        ("NotAccepted".to_owned(), "not all names are accepted".to_owned())
+        (
+            "NotAccepted".to_owned(),
+            "not all names are accepted".to_owned(),
+        )
     });
     let mut conditions = vec![
-        condition("NamesAccepted", &conflict, "NoConflicts", "no conflicts found"),
+        condition(
+            "NamesAccepted",
+            &conflict,
+            "NoConflicts",
+            "no conflicts found",
+        ),
         condition(
             "Established",
             &not_accepted,
@@ -52,9 +63,9 @@ pub(crate) fn write_status(types: &Types, value: &mut Value) {
     ];
     // A condition keeps the time of its last change.
     for condition in &mut conditions {
-        let before = object::items(value, &["status", "conditions"]).iter().find(|one| {
-            one["type"] == condition["type"] && one["status"] == condition["status"]
-        });
+        let before = object::items(value, &["status", "conditions"])
+            .iter()
+            .find(|one| one["type"] == condition["type"] && one["status"] == condition["status"]);
         if let Some(before) = before {
             *condition = before.clone();
         }
@@ -67,7 +78,11 @@ pub(crate) fn write_status(types: &Types, value: &mut Value) {
             stored.push(version);
         }
     }
-    let accepted = if conflict.is_none() { names } else { json!({"plural": "", "kind": ""}) };
+    let accepted = if conflict.is_none() {
+        names
+    } else {
+        json!({"plural": "", "kind": ""})
+    };
     let status = json!({"acceptedNames": accepted, "conditions": conditions,
         "storedVersions": stored});
     object::map(value).insert("status".into(), status);
@@ -79,7 +94,9 @@ fn hold(value: &mut Value) {
     if object::is_terminating(value) || object::finalizers(value).any(|name| name == FINALIZER) {
         return;
     }
-    let finalizers = object::metadata(value).entry("finalizers").or_insert(json!([]));
+    let finalizers = object::metadata(value)
+        .entry("finalizers")
+        .or_insert(json!([]));
     if let Some(finalizers) = finalizers.as_array_mut() {
         finalizers.push(FINALIZER.into());
     }
@@ -135,7 +152,11 @@ fn delete_objects(core: &Core, table: &str) {
 /// Lets a definition go whose objects are gone.
 pub(crate) fn finish(core: &Arc<Core>, name: &str) {
     let key = Key::new("", name);
-    while let Some(stored) = core.store.get(TABLE, &key).filter(|one| object::is_terminating(one)) {
+    while let Some(stored) = core
+        .store
+        .get(TABLE, &key)
+        .filter(|one| object::is_terminating(one))
+    {
         if !core.store.list(name, "", None).0.is_empty() {
             return;
         }

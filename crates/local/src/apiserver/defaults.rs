@@ -133,7 +133,11 @@ fn namespace(root: &mut Fields) {
 fn network_policy(root: &mut Fields) {
     let spec = field(root, "spec");
     let mut types = vec!["Ingress"];
-    if spec.get("egress").and_then(Value::as_array).is_some_and(|rules| !rules.is_empty()) {
+    if spec
+        .get("egress")
+        .and_then(Value::as_array)
+        .is_some_and(|rules| !rules.is_empty())
+    {
         types.push("Egress");
     }
     default(spec, "policyTypes", json!(types));
@@ -145,7 +149,10 @@ fn bindings(root: &mut Fields) {
         default(field(root, "roleRef"), "apiGroup", GROUP);
     }
     for subject in list(root, "subjects") {
-        if matches!(subject.get("kind").and_then(Value::as_str), Some("User" | "Group")) {
+        if matches!(
+            subject.get("kind").and_then(Value::as_str),
+            Some("User" | "Group")
+        ) {
             default(subject, "apiGroup", GROUP);
         }
     }

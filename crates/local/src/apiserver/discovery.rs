@@ -12,8 +12,14 @@ use super::status::Failure;
 
 /// The forms of the aggregated document, the preferred one first.
 const AGGREGATED: [(&str, &str); 2] = [
-    ("v2", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"),
-    ("v2beta1", "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"),
+    (
+        "v2",
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+    ),
+    (
+        "v2beta1",
+        "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+    ),
 ];
 
 /// What a subresource's body is, and what can be done with it.
@@ -48,7 +54,9 @@ pub(crate) fn answer(
         ["api", version] => resources(types, "", version)?,
         ["apis", name] => {
             let groups = types.groups();
-            let found = groups.iter().find(|(group, _)| group == name && !group.is_empty());
+            let found = groups
+                .iter()
+                .find(|(group, _)| group == name && !group.is_empty());
             let (name, versions) = found.ok_or_else(Failure::no_such_resource)?;
             let mut value = group(name, versions);
             value["kind"] = "APIGroup".into();
@@ -63,7 +71,10 @@ pub(crate) fn answer(
 
 /// The aggregated form that the client accepts, if it does.
 fn aggregated_version(headers: &HeaderMap) -> Option<(&'static str, &'static str)> {
-    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let accepted = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     let accepted: Vec<&str> = accepted.flat_map(|value| value.split(',')).collect();
     AGGREGATED.into_iter().find(|(version, _)| {
         accepted.iter().any(|media| {
@@ -76,9 +87,8 @@ fn aggregated_version(headers: &HeaderMap) -> Option<(&'static str, &'static str
 }
 
 fn group(name: &str, versions: &[String]) -> Value {
-    let version = |version: &String| {
-        json!({"groupVersion": format!("{name}/{version}"), "version": version})
-    };
+    let version =
+        |version: &String| json!({"groupVersion": format!("{name}/{version}"), "version": version});
     json!({
         "name": name,
         "versions": versions.iter().map(version).collect::<Vec<_>>(),
@@ -159,10 +169,20 @@ fn subresource(resource: &Resource, version: &str, name: &str) -> Subresource {
                 "Node" => "NodeProxyOptions",
                 _ => "ServiceProxyOptions",
             };
-            ("", "v1", kind, &["create", "delete", "get", "patch", "update"])
+            (
+                "",
+                "v1",
+                kind,
+                &["create", "delete", "get", "patch", "update"],
+            )
         }
         "finalize" => (resource.group.as_str(), version, own, &["update"]),
-        _ => (resource.group.as_str(), version, own, &["get", "patch", "update"]),
+        _ => (
+            resource.group.as_str(),
+            version,
+            own,
+            &["get", "patch", "update"],
+        ),
     };
     Subresource {
         group: group.to_owned(),
@@ -172,12 +192,7 @@ fn subresource(resource: &Resource, version: &str, name: &str) -> Subresource {
     }
 }
 
-fn aggregated(
-    types: &Types,
-    form: &str,
-    media: &'static str,
-    is_core: bool,
-) -> Response<Body> {
+fn aggregated(types: &Types, form: &str, media: &'static str, is_core: bool) -> Response<Body> {
     let groups = types.groups();
     let items: Vec<Value> = groups
         .iter()
@@ -202,7 +217,9 @@ fn aggregated(
         "items": items,
     });
     let mut response = body::json(StatusCode::OK, &value);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(media));
     response
 }
 

@@ -40,7 +40,9 @@ pub(crate) fn expire(core: &Core) {
             .max();
         if seen.is_some_and(|seen| now - seen.as_second() > LIFE) {
             // Lost against another change: the event is news again.
-            let _ = core.store.remove("events", &Key::of(&event), object::revision(&event));
+            let _ = core
+                .store
+                .remove("events", &Key::of(&event), object::revision(&event));
         }
     }
 }

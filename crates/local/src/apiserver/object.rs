@@ -94,6 +94,11 @@ pub(crate) fn seconds(time: Timestamp) -> String {
     format_time("%Y-%m-%dT%H:%M:%SZ", time)
 }
 
+/// A time in microseconds.
+pub(crate) fn micros(time: Timestamp) -> String {
+    format_time("%Y-%m-%dT%H:%M:%S.%6fZ", time)
+}
+
 fn format_time(format: &str, time: Timestamp) -> String {
     // The formats above are right, and every timestamp has all of their fields in UTC.
     strtime::format(format, &time.to_zoned(TimeZone::UTC)).unwrap_or_else(|_| time.to_string())

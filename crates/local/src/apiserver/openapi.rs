@@ -24,7 +24,8 @@ use super::registry::Types;
 use super::server::Core;
 use super::status::Failure;
 
-const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// Clients ask for it with an `@` in the name, which is no valid media type.
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// Documents that were made, for the types that they are of.
 #[derive(Default)]
@@ -58,7 +59,10 @@ impl Cache {
             Some((known, documents)) if Arc::ptr_eq(&known, types) => (known, documents),
             _ => (types.clone(), HashMap::new()),
         };
-        cache.insert(entry).1.insert(name.to_owned(), document.clone());
+        cache
+            .insert(entry)
+            .1
+            .insert(name.to_owned(), document.clone());
         document
     }
 }
@@ -94,10 +98,15 @@ pub(crate) fn v2(core: &Core, types: &Arc<Types>, headers: &HeaderMap) -> Respon
         .any(|value| value.contains("proto-openapi.spec.v2"));
     if wants_protobuf {
         let make = || gnostic::encode(&v2_value(types));
-        return core.documents.get(types, "v2.pb", make).respond(headers, PROTOBUF);
+        return core
+            .documents
+            .get(types, "v2.pb", make)
+            .respond(headers, PROTOBUF);
     }
     let make = || v2_value(types).to_string().into_bytes();
-    core.documents.get(types, "v2.json", make).respond(headers, "application/json")
+    core.documents
+        .get(types, "v2.json", make)
+        .respond(headers, "application/json")
 }
 
 fn v2_value(types: &Types) -> Value {

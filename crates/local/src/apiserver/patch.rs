@@ -41,7 +41,9 @@ impl Patch {
             "application/strategic-merge-patch+json" if !call.resource.is_custom => {
                 let patch = parse_json(&call.body)?;
                 if !patch.is_object() {
-                    return Err(Failure::bad_request("a strategic merge patch must be an object"));
+                    return Err(Failure::bad_request(
+                        "a strategic merge patch must be an object",
+                    ));
                 }
                 Ok(Self::Strategic(patch))
             }

@@ -186,7 +186,10 @@ impl Registry {
 
     /// The types as they are now.
     pub(crate) fn types(&self) -> Arc<Types> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Adds a type, or replaces it.
@@ -228,7 +231,10 @@ mod tests {
     fn stable_versions_come_before_beta_and_alpha() {
         let mut versions = ["v1alpha3", "foo", "v1beta1", "v1", "v2", "v1beta2"];
         versions.sort_by_key(|version| std::cmp::Reverse(version_priority(version)));
-        assert_eq!(versions, ["v2", "v1", "v1beta2", "v1beta1", "v1alpha3", "foo"]);
+        assert_eq!(
+            versions,
+            ["v2", "v1", "v1beta2", "v1beta1", "v1alpha3", "foo"]
+        );
     }
 
     #[test]

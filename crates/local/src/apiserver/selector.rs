@@ -78,7 +78,9 @@ impl LabelSelector {
                 "Exists" if values.is_empty() => Operator::Exists,
                 "DoesNotExist" if values.is_empty() => Operator::DoesNotExist,
                 "In" | "NotIn" => {
-                    return Err("values must be specified when `operator` is 'In' or 'NotIn'".into());
+                    return Err(
+                        "values must be specified when `operator` is 'In' or 'NotIn'".into(),
+                    );
                 }
                 "Exists" | "DoesNotExist" => {
                     return Err(
@@ -258,13 +260,17 @@ fn is_word(character: char) -> bool {
 }
 
 fn parse_key(text: &str) -> Option<(String, &str)> {
-    let end = text.find(|character| !is_word(character)).unwrap_or(text.len());
+    let end = text
+        .find(|character| !is_word(character))
+        .unwrap_or(text.len());
     (end > 0).then(|| (text[..end].to_owned(), &text[end..]))
 }
 
 fn parse_value(text: &str) -> (&str, &str) {
     let text = text.trim_start();
-    let end = text.find(|character| !is_word(character)).unwrap_or(text.len());
+    let end = text
+        .find(|character| !is_word(character))
+        .unwrap_or(text.len());
     text.split_at(end)
 }
 
@@ -297,19 +303,46 @@ mod tests {
     fn every_form_of_label_selector_is_understood() {
         let labels = json!({"app": "web", "tier": "2"});
         for yes in [
-            "", "app=web", "app==web", "app!=db", "app in (web, db)", "app notin (db)", "app",
-            "!old", "tier>1", "tier<3", "app = web , tier in (1,2)", "env notin (x)", "env!=x",
+            "",
+            "app=web",
+            "app==web",
+            "app!=db",
+            "app in (web, db)",
+            "app notin (db)",
+            "app",
+            "!old",
+            "tier>1",
+            "tier<3",
+            "app = web , tier in (1,2)",
+            "env notin (x)",
+            "env!=x",
         ] {
             assert!(selects(yes, &labels), "{yes}");
         }
-        for no in ["app=db", "old", "!app", "tier>2", "app in ()", "env in (x)", "env="] {
+        for no in [
+            "app=db",
+            "old",
+            "!app",
+            "tier>2",
+            "app in ()",
+            "env in (x)",
+            "env=",
+        ] {
             assert!(!selects(no, &labels), "{no}");
         }
     }
 
     #[test]
     fn nonsense_is_not_a_label_selector() {
-        for bad in ["app web", "=x", "app in web", "app=a b", ",", "a=b,", "tier>x"] {
+        for bad in [
+            "app web",
+            "=x",
+            "app in web",
+            "app=a b",
+            ",",
+            "a=b,",
+            "tier>x",
+        ] {
             assert!(LabelSelector::parse(bad).is_err(), "{bad}");
         }
     }
@@ -324,8 +357,10 @@ mod tests {
         assert!(selector.matches(&json!({"metadata": {"labels": {"app": "web"}}})));
         assert!(!selector.matches(&json!({"metadata": {"labels": {"app": "web", "env": "dev"}}})));
         assert!(
-            LabelSelector::from_value(&json!({"matchExpressions": [{"key": "a", "operator": "Is"}]}))
-                .is_err()
+            LabelSelector::from_value(
+                &json!({"matchExpressions": [{"key": "a", "operator": "Is"}]})
+            )
+            .is_err()
         );
     }
 

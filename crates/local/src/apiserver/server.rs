@@ -250,11 +250,20 @@ impl Core {
             let stored = self.store.get(table, &Key::new(namespace, name));
             stored.is_some_and(|stored| object::uid(&stored) == uid)
         };
-        if !is_there("serviceaccounts", &account.namespace, &account.name, &account.uid) {
+        if !is_there(
+            "serviceaccounts",
+            &account.namespace,
+            &account.name,
+            &account.uid,
+        ) {
             return Err("service account has been deleted".into());
         }
         if let Some((kind, name, uid)) = &account.bound {
-            let namespace = if kind == "Node" { "" } else { &account.namespace };
+            let namespace = if kind == "Node" {
+                ""
+            } else {
+                &account.namespace
+            };
             let table = format!("{}s", kind.to_ascii_lowercase());
             if !is_there(&table, namespace, name, uid) {
                 return Err(format!("{} has been deleted", kind.to_ascii_lowercase()));
@@ -275,7 +284,9 @@ fn load_keys(
     if let Some(stored) = store.get(KEYS, &Key::new("", "keys")) {
         let text = |key: &str| object::text(&stored, &[key]).to_owned();
         let authority = Authority::from_pem(text("certificate"), text("key"));
-        let token_key = STANDARD.decode(text("tokenKey")).map_err(|error| keys(&error))?;
+        let token_key = STANDARD
+            .decode(text("tokenKey"))
+            .map_err(|error| keys(&error))?;
         let signer = Signer::from_pkcs8(&token_key, ISSUER);
         return Ok((
             authority.map_err(|error| keys(&error))?,

@@ -105,7 +105,10 @@ impl Store {
             state.revision = state.revision.max(loaded.revision);
             for ((table, key), object) in loaded.objects {
                 let floor = state.revision;
-                let table = state.tables.entry(table).or_insert_with(|| Table::new(floor));
+                let table = state
+                    .tables
+                    .entry(table)
+                    .or_insert_with(|| Table::new(floor));
                 table.objects.insert(key, Arc::new(object));
             }
             state.journal = Some(journal);
@@ -210,8 +213,13 @@ impl Store {
                 oldest: table.floor,
             });
         }
-        let start = table.history.partition_point(|change| change.revision <= after);
-        Ok((table.history.range(start..).cloned().collect(), state.revision))
+        let start = table
+            .history
+            .partition_point(|change| change.revision <= after);
+        Ok((
+            table.history.range(start..).cloned().collect(),
+            state.revision,
+        ))
     }
 
     /// Tells whenever a table changes.
@@ -280,7 +288,11 @@ impl State {
     }
 
     fn compact_if_worth_it(&mut self) {
-        let Some(journal) = self.journal.as_mut().filter(|journal| journal.is_wasteful()) else {
+        let Some(journal) = self
+            .journal
+            .as_mut()
+            .filter(|journal| journal.is_wasteful())
+        else {
             return;
         };
         let objects = self.tables.iter().flat_map(|(name, table)| {

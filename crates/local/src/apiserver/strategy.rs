@@ -68,7 +68,10 @@ fn quality(spec: &Value) -> &'static str {
 
 /// A job that names no selector gets one that only its own pods have.
 fn select_own_pods(value: &mut Value) {
-    let (uid, name) = (object::uid(value).to_owned(), object::name(value).to_owned());
+    let (uid, name) = (
+        object::uid(value).to_owned(),
+        object::name(value).to_owned(),
+    );
     let spec = object::map(object::map(value).entry("spec").or_insert(Value::Null));
     if spec.get("manualSelector") == Some(&Value::Bool(true)) {
         return;
@@ -103,7 +106,10 @@ pub(crate) fn prepare_update(call: &Call, new: &mut Value, old: &Value) {
             if call.resource.is("", "namespaces") {
                 copy(map, old, "spec");
             }
-            if call.resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
+            if call
+                .resource
+                .is("apiextensions.k8s.io", "customresourcedefinitions")
+            {
                 crd::write_status(&call.types, new);
             }
         }

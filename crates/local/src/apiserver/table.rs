@@ -28,7 +28,9 @@ pub(super) fn render(call: &Call, version: &str, objects: &[Value], metadata: Va
     let now = Timestamp::now();
     let (definitions, rows): (Vec<Value>, Vec<Value>) = if call.resource.is_custom {
         let columns = &call.version().columns;
-        let rows = objects.iter().map(|one| row(call, one, custom_cells(columns, one, now)));
+        let rows = objects
+            .iter()
+            .map(|one| row(call, one, custom_cells(columns, one, now)));
         (custom_heads(columns), rows.collect())
     } else {
         let (heads, cells) = layout(&call.resource.group, &call.resource.plural);
@@ -84,7 +86,11 @@ fn custom_heads(columns: &[Column]) -> Vec<Value> {
         priority: 0,
         path: ".metadata.creationTimestamp".into(),
     };
-    let columns = if columns.is_empty() { std::slice::from_ref(&age) } else { columns };
+    let columns = if columns.is_empty() {
+        std::slice::from_ref(&age)
+    } else {
+        columns
+    };
     std::iter::once(name)
         .chain(columns.iter().map(|column| {
             json!({
@@ -169,7 +175,9 @@ fn or_none(text: &str) -> Value {
 
 /// A number at a path, 0 if there is none.
 fn number(object: &Value, path: &[&str]) -> i64 {
-    object::at(object, path).and_then(Value::as_i64).unwrap_or(0)
+    object::at(object, path)
+        .and_then(Value::as_i64)
+        .unwrap_or(0)
 }
 
 /// Labels as `a=b,c=d`, or `<none>`.

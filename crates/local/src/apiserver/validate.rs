@@ -46,11 +46,18 @@ pub(crate) fn validate(call: &Call, new: &Value, old: Option<&Value>) -> Vec<Fie
 fn validate_data(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
     for list in ["data", "binaryData"] {
-        for key in new.get(list).and_then(Value::as_object).into_iter().flat_map(|map| map.keys()) {
+        for key in new
+            .get(list)
+            .and_then(Value::as_object)
+            .into_iter()
+            .flat_map(|map| map.keys())
+        {
             let is_file_name = !key.is_empty()
                 && key.len() <= 253
                 && !matches!(key.as_str(), "." | "..")
-                && key.chars().all(|one| one.is_ascii_alphanumeric() || "-_.".contains(one));
+                && key
+                    .chars()
+                    .all(|one| one.is_ascii_alphanumeric() || "-_.".contains(one));
             if !is_file_name {
                 let detail = "a valid config key must consist of alphanumeric characters, '-', \
                               '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex \

@@ -46,7 +46,10 @@ async fn service_account(
     call: &Call,
     spec: &mut Map<String, Value>,
 ) -> Result<(), Failure> {
-    let named = spec.get("serviceAccountName").and_then(Value::as_str).unwrap_or_default();
+    let named = spec
+        .get("serviceAccountName")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let name = if named.is_empty() { "default" } else { named }.to_owned();
     spec.insert("serviceAccountName".into(), name.as_str().into());
     spec.insert("serviceAccount".into(), name.as_str().into());
@@ -101,7 +104,9 @@ fn mount_token(spec: &mut Map<String, Value>) {
     for list in ["initContainers", "containers"] {
         let containers = spec.get_mut(list).and_then(Value::as_array_mut);
         for container in containers.into_iter().flatten() {
-            let mounts = object::map(container).entry("volumeMounts").or_insert(json!([]));
+            let mounts = object::map(container)
+                .entry("volumeMounts")
+                .or_insert(json!([]));
             let Some(mounts) = mounts.as_array_mut() else {
                 continue;
             };
@@ -117,22 +122,30 @@ fn mount_token(spec: &mut Map<String, Value>) {
     }
     let volumes = spec.entry("volumes").or_insert(json!([]));
     if let Some(volumes) = volumes.as_array_mut() {
-        volumes.push(json!({"name": volume, "projected": {"defaultMode": 420, "sources": [
-            {"serviceAccountToken": {"expirationSeconds": TOKEN_LIFE, "path": "token"}},
-            {"configMap": {"name": "kube-root-ca.crt",
-                "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-            {"downwardAPI": {"items": [{"path": "namespace",
-                "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}},
-        ]}}));
+        volumes.push(
+            json!({"name": volume, "projected": {"defaultMode": 420, "sources": [
+                {"serviceAccountToken": {"expirationSeconds": TOKEN_LIFE, "path": "token"}},
+                {"configMap": {"name": "kube-root-ca.crt",
+                    "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+                {"downwardAPI": {"items": [{"path": "namespace",
+                    "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}},
+            ]}}),
+        );
     }
 }
 
 fn priority(core: &Core, call: &Call, spec: &mut Map<String, Value>) -> Result<(), Failure> {
     let table = "priorityclasses.scheduling.k8s.io";
-    let name = spec.get("priorityClassName").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let name = spec
+        .get("priorityClassName")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     let class = if name.is_empty() {
         let classes = core.store.list(table, "", None).0;
-        classes.into_iter().find(|class| class["globalDefault"] == true)
+        classes
+            .into_iter()
+            .find(|class| class["globalDefault"] == true)
     } else {
         let class = core.store.get(table, &Key::new("", &name));
         if class.is_none() {
@@ -144,7 +157,10 @@ fn priority(core: &Core, call: &Call, spec: &mut Map<String, Value>) -> Result<(
     let (value, policy) = match &class {
         Some(class) => {
             spec.insert("priorityClassName".into(), object::name(class).into());
-            (class["value"].as_i64().unwrap_or(0), class["preemptionPolicy"].clone())
+            (
+                class["value"].as_i64().unwrap_or(0),
+                class["preemptionPolicy"].clone(),
+            )
         }
         None => (0, "PreemptLowerPriority".into()),
     };
@@ -159,14 +175,19 @@ fn tolerations(spec: &mut Map<String, Value>) {
     let Some(list) = list.as_array_mut() else {
         return;
     };
-    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+    for key in [
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ] {
         let tolerates = |one: &Value| {
             let (own, effect) = (object::text(one, &["key"]), object::text(one, &["effect"]));
             (own == key || own.is_empty()) && matches!(effect, "" | "NoExecute")
         };
         if !list.iter().any(tolerates) {
-            list.push(json!({"key": key, "operator": "Exists", "effect": "NoExecute",
-                "tolerationSeconds": 300}));
+            list.push(
+                json!({"key": key, "operator": "Exists", "effect": "NoExecute",
+                "tolerationSeconds": 300}),
+            );
         }
     }
 }

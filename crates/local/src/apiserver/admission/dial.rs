@@ -64,8 +64,14 @@ async fn find(core: &Core, config: &Value, timeout: Duration) -> Result<Place, S
         });
     }
     let url = object::text(config, &["url"]);
-    let uri: Uri = url.parse().map_err(|error| format!("the url {url:?} is wrong: {error}"))?;
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let uri: Uri = url
+        .parse()
+        .map_err(|error| format!("the url {url:?} is wrong: {error}"))?;
+    let host = uri
+        .host()
+        .unwrap_or_default()
+        .trim_matches(['[', ']'])
+        .to_owned();
     if uri.scheme_str() != Some("https") || host.is_empty() {
         return Err(format!("the url {url:?} must be https and name a host"));
     }
@@ -96,16 +102,24 @@ fn endpoints(
     let own = object::items(&service, &["spec", "ports"])
         .iter()
         .find(|one| one["port"] == port)
-        .ok_or_else(|| format!("failed to call webhook: no service port {port} found for service {name:?}"))?;
+        .ok_or_else(|| {
+            format!("failed to call webhook: no service port {port} found for service {name:?}")
+        })?;
     let port_name = object::text(own, &["name"]);
     let mut found = Vec::new();
-    for slice in core.store.list("endpointslices.discovery.k8s.io", namespace, None).0 {
+    for slice in core
+        .store
+        .list("endpointslices.discovery.k8s.io", namespace, None)
+        .0
+    {
         let label = ["metadata", "labels", "kubernetes.io/service-name"];
         if object::text(&slice, &label) != name {
             continue;
         }
         let ports = object::items(&slice, &["ports"]);
-        let target = ports.iter().find(|one| object::text(one, &["name"]) == port_name);
+        let target = ports
+            .iter()
+            .find(|one| object::text(one, &["name"]) == port_name);
         let target = target.and_then(|one| u16::try_from(one["port"].as_u64()?).ok());
         let Some(target) = target else {
             continue;
@@ -174,10 +188,17 @@ async fn exchange(place: &Place, tls: Arc<ClientConfig>, body: String) -> Result
         .body(Full::new(Bytes::from(body)))
         .map_err(|error| text(&error))?;
     let exchange = async {
-        let response = sender.send_request(request).await.map_err(|error| text(&error))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| text(&error))?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER);
-        let body = body.collect().await.map_err(|error| text(&error))?.to_bytes();
+        let body = body
+            .collect()
+            .await
+            .map_err(|error| text(&error))?
+            .to_bytes();
         if !status.is_success() {
             let shown = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
             return Err(format!("the server answered {status}: {shown}"));

@@ -102,7 +102,9 @@ pub(super) fn selects(
         return Ok(true);
     }
     if call.resource.is("", "namespaces") {
-        return Ok(new.or(old).is_some_and(|namespace| selector.matches(namespace)));
+        return Ok(new
+            .or(old)
+            .is_some_and(|namespace| selector.matches(namespace)));
     }
     if call.namespace.is_empty() {
         return Ok(true);
@@ -128,7 +130,11 @@ mod tests {
             ("*/scale", "deployments", "scale", true),
             ("services", "pods", "", false),
         ] {
-            assert_eq!(resource_matches(pattern, plural, sub), expected, "{pattern} {plural}/{sub}");
+            assert_eq!(
+                resource_matches(pattern, plural, sub),
+                expected,
+                "{pattern} {plural}/{sub}"
+            );
         }
     }
 }

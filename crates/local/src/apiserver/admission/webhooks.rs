@@ -64,7 +64,9 @@ pub(crate) async fn mutate(
         seen = convert::to_version(&call.resource, &version, &seen);
         json_patch::patch(&mut seen, &patch).map_err(|error| {
             let name = object::text(&webhook, &["name"]);
-            Failure::internal(format!("admission webhook {name:?}: its patch fails: {error}"))
+            Failure::internal(format!(
+                "admission webhook {name:?}: its patch fails: {error}"
+            ))
         })?;
         *new = convert::to_version(&call.resource, &call.version().name, &seen);
         is_changed = true;
@@ -132,7 +134,10 @@ impl Request<'_> {
         }
         let uid = object::new_uid();
         let review = self.review(&version, &uid);
-        let seconds = webhook["timeoutSeconds"].as_u64().unwrap_or(10).clamp(1, 30);
+        let seconds = webhook["timeoutSeconds"]
+            .as_u64()
+            .unwrap_or(10)
+            .clamp(1, 30);
         let answer = dial::post(
             self.core,
             &webhook["clientConfig"],
@@ -147,19 +152,17 @@ impl Request<'_> {
                 tracing::warn!(webhook = name, %error, "an admission webhook failed and is ignored");
                 Ok(None)
             }
-            Err(error) => Err(Failure::internal(format!("failed calling webhook {name:?}: {error}"))),
+            Err(error) => Err(Failure::internal(format!(
+                "failed calling webhook {name:?}: {error}"
+            ))),
         }
     }
 
     fn review(&self, version: &str, uid: &str) -> Value {
         let (call, resource) = (self.call, &self.call.resource);
         let own = &call.version().name;
-        let kind = |version: &str| {
-            json!({"group": resource.group, "version": version, "kind": resource.kind})
-        };
-        let plural = |version: &str| {
-            json!({"group": resource.group, "version": version, "resource": resource.plural})
-        };
+        let kind = |version: &str| json!({"group": resource.group, "version": version, "kind": resource.kind});
+        let plural = |version: &str| json!({"group": resource.group, "version": version, "resource": resource.plural});
         let shown = |value: Option<&Value>| {
             value.map(|value| convert::to_version(resource, version, value))
         };
@@ -220,14 +223,19 @@ fn check(answer: &[u8], uid: &str) -> Result<Value, String> {
 fn verdict(name: &str, response: &Value) -> Result<Verdict, Failure> {
     if response["allowed"] != true {
         let status = &response["status"];
-        let (message, reason) = (object::text(status, &["message"]), object::text(status, &["reason"]));
+        let (message, reason) = (
+            object::text(status, &["message"]),
+            object::text(status, &["reason"]),
+        );
         let denied = format!("admission webhook \"{name}\" denied the request");
         let text = match (message, reason) {
             ("", "") => format!("{denied} without explanation"),
             ("", reason) => format!("{denied}: {reason}"),
             (message, _) => format!("{denied}: {message}"),
         };
-        let code = status["code"].as_u64().and_then(|code| u16::try_from(code).ok());
+        let code = status["code"]
+            .as_u64()
+            .and_then(|code| u16::try_from(code).ok());
         return Err(Failure::denied(code.unwrap_or(400), reason, text));
     }
     let broken = |what: &str| {
@@ -246,7 +254,9 @@ fn verdict(name: &str, response: &Value) -> Result<Verdict, Failure> {
     };
     let warnings = object::items(response, &["warnings"]).iter();
     Ok(Verdict {
-        warnings: warnings.filter_map(|one| one.as_str().map(str::to_owned)).collect(),
+        warnings: warnings
+            .filter_map(|one| one.as_str().map(str::to_owned))
+            .collect(),
         patch,
     })
 }
@@ -259,10 +269,17 @@ mod tests {
     fn a_refusal_names_the_webhook_and_its_reason() {
         let response = json!({"allowed": false, "status": {"message": "no way", "code": 422}});
         let failure = verdict("x.io", &response).err().unwrap();
-        assert_eq!(failure.message(), "admission webhook \"x.io\" denied the request: no way");
+        assert_eq!(
+            failure.message(),
+            "admission webhook \"x.io\" denied the request: no way"
+        );
         assert_eq!(failure.code().as_u16(), 422);
         let failure = verdict("x.io", &json!({"allowed": false})).err().unwrap();
-        assert!(failure.message().ends_with("denied the request without explanation"));
+        assert!(
+            failure
+                .message()
+                .ends_with("denied the request without explanation")
+        );
         assert_eq!(failure.code().as_u16(), 400);
     }
 

@@ -11,7 +11,15 @@ use crate::apiserver::registry::{
 use crate::apiserver::schema::Schema;
 
 /// The verbs of a type whose definition is going.
-const NO_CREATE: &[&str] = &["delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const NO_CREATE: &[&str] = &[
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
 
 /// The type that a definition defines.
 pub(super) fn resource(definition: &Value) -> Resource {
@@ -23,11 +31,17 @@ pub(super) fn resource(definition: &Value) -> Resource {
         .map(|one| version(spec, one))
         .collect();
     versions.sort_by_key(|version| std::cmp::Reverse(version_priority(&version.name)));
-    let storage = items(spec, &["versions"]).iter().find(|version| version["storage"] == true);
+    let storage = items(spec, &["versions"])
+        .iter()
+        .find(|version| version["storage"] == true);
     let mut selectable: Vec<String> = items(spec, &["versions"])
         .iter()
         .flat_map(|version| items(version, &["selectableFields"]))
-        .map(|field| text(field, &["jsonPath"]).trim_start_matches('.').to_owned())
+        .map(|field| {
+            text(field, &["jsonPath"])
+                .trim_start_matches('.')
+                .to_owned()
+        })
         .collect();
     selectable.sort();
     selectable.dedup();
@@ -41,10 +55,16 @@ pub(super) fn resource(definition: &Value) -> Resource {
         categories: texts(names, "categories"),
         namespaced: text(spec, &["scope"]) == "Namespaced",
         versions,
-        storage_version: storage.map_or("", |version| text(version, &["name"])).to_owned(),
+        storage_version: storage
+            .map_or("", |version| text(version, &["name"]))
+            .to_owned(),
         table: name(definition).to_owned(),
         has_generation: true,
-        verbs: if is_terminating(definition) { NO_CREATE } else { ALL_VERBS },
+        verbs: if is_terminating(definition) {
+            NO_CREATE
+        } else {
+            ALL_VERBS
+        },
         is_custom: true,
         selectable,
     }
@@ -73,12 +93,15 @@ fn version(spec: &Value, value: &Value) -> Version {
     Version {
         name: version_name.to_owned(),
         // A definition without a schema keeps everything.
-        schema: Schema::Structural(Arc::new(schema.unwrap_or_else(|| {
-            json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
-        }))),
+        schema: Schema::Structural(Arc::new(schema.unwrap_or_else(
+            || json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}),
+        ))),
         subresources,
         scale,
-        columns: items(value, &["additionalPrinterColumns"]).iter().map(column).collect(),
+        columns: items(value, &["additionalPrinterColumns"])
+            .iter()
+            .map(column)
+            .collect(),
         warning,
     }
 }
@@ -107,13 +130,18 @@ fn scale_paths(value: &Value) -> ScalePaths {
         spec: path("specReplicasPath"),
         status: path("statusReplicasPath"),
         // Without one there is no selector; an empty path would be the object itself.
-        selector: Some(if selector.is_empty() { vec!["-".to_owned()] } else { selector }),
+        selector: Some(if selector.is_empty() {
+            vec!["-".to_owned()]
+        } else {
+            selector
+        }),
     }
 }
 
 fn texts(value: &Value, key: &str) -> Vec<String> {
     let list = items(value, &[key]).iter();
-    list.filter_map(|one| one.as_str().map(str::to_owned)).collect()
+    list.filter_map(|one| one.as_str().map(str::to_owned))
+        .collect()
 }
 
 /// The reason and message of a conflict of names with another type of the same group.
@@ -122,7 +150,11 @@ pub(super) fn name_conflict(types: &Types, definition: &Value) -> Option<(String
     let group = text(spec, &["group"]);
     let names = &spec["names"];
     let plural = text(names, &["plural"]);
-    let others = || types.iter().filter(|one| one.group == group && one.plural != plural);
+    let others = || {
+        types
+            .iter()
+            .filter(|one| one.group == group && one.plural != plural)
+    };
     let is_resource_name = |word: &str| {
         others().any(|one| {
             one.plural == word
@@ -134,13 +166,19 @@ pub(super) fn name_conflict(types: &Types, definition: &Value) -> Option<(String
     let taken = |reason: &str, word: &str| {
         Some((reason.to_owned(), format!("\"{word}\" is already in use")))
     };
-    for (key, reason) in [("plural", "PluralConflict"), ("singular", "SingularConflict")] {
+    for (key, reason) in [
+        ("plural", "PluralConflict"),
+        ("singular", "SingularConflict"),
+    ] {
         let word = text(names, &[key]);
         if is_resource_name(word) {
             return taken(reason, word);
         }
     }
-    if let Some(word) = texts(names, "shortNames").iter().find(|word| is_resource_name(word)) {
+    if let Some(word) = texts(names, "shortNames")
+        .iter()
+        .find(|word| is_resource_name(word))
+    {
         return taken("ShortNamesConflict", word);
     }
     for (key, reason) in [("kind", "KindConflict"), ("listKind", "ListKindConflict")] {

@@ -18,13 +18,21 @@ pub(crate) fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let wanted = format!("{plural}.{group}");
     if name(new) != wanted {
         let detail = "must be spec.names.plural+\".\"+spec.group";
-        errors.push(FieldError::invalid("metadata.name", &name(new).into(), detail));
+        errors.push(FieldError::invalid(
+            "metadata.name",
+            &name(new).into(),
+            detail,
+        ));
     }
     for key in ["plural", "singular"] {
         let word = text(spec, &["names", key]);
         if !is_dns_label(word) {
             let detail = "must be a DNS label: lower-case letters, digits and '-'";
-            errors.push(FieldError::invalid(&format!("spec.names.{key}"), &word.into(), detail));
+            errors.push(FieldError::invalid(
+                &format!("spec.names.{key}"),
+                &word.into(),
+                detail,
+            ));
         }
     }
     if text(spec, &["names", "kind"]).is_empty() {
@@ -33,7 +41,11 @@ pub(crate) fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let scope = text(spec, &["scope"]);
     if !matches!(scope, "Namespaced" | "Cluster") {
         let allowed = [json!("Cluster"), json!("Namespaced")];
-        errors.push(FieldError::not_supported("spec.scope", &scope.into(), &allowed));
+        errors.push(FieldError::not_supported(
+            "spec.scope",
+            &scope.into(),
+            &allowed,
+        ));
     }
     if text(spec, &["conversion", "strategy"]) == "Webhook" {
         errors.push(FieldError::forbidden(
@@ -55,7 +67,10 @@ pub(crate) fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
 
 fn validate_versions(spec: &Value, errors: &mut Vec<FieldError>) {
     let versions = items(spec, &["versions"]);
-    let count = versions.iter().filter(|version| version["storage"] == true).count();
+    let count = versions
+        .iter()
+        .filter(|version| version["storage"] == true)
+        .count();
     if count != 1 {
         let detail = "must have exactly one version marked as storage version";
         errors.push(FieldError::invalid("spec.versions", &json!(count), detail));
@@ -65,7 +80,11 @@ fn validate_versions(spec: &Value, errors: &mut Vec<FieldError>) {
         let word = text(version, &["name"]);
         if !is_dns_label(word) {
             let detail = "must be a DNS label";
-            errors.push(FieldError::invalid(&format!("{path}.name"), &word.into(), detail));
+            errors.push(FieldError::invalid(
+                &format!("{path}.name"),
+                &word.into(),
+                detail,
+            ));
         }
         let path = format!("{path}.schema.openAPIV3Schema");
         match version["schema"].get("openAPIV3Schema") {
@@ -73,7 +92,11 @@ fn validate_versions(spec: &Value, errors: &mut Vec<FieldError>) {
             Some(schema) => {
                 if text(schema, &["type"]) != "object" {
                     let detail = "must be object at the root";
-                    errors.push(FieldError::invalid(&format!("{path}.type"), &schema["type"], detail));
+                    errors.push(FieldError::invalid(
+                        &format!("{path}.type"),
+                        &schema["type"],
+                        detail,
+                    ));
                 }
                 validate_schema(schema, &path, true, errors);
             }
@@ -94,10 +117,17 @@ fn validate_schema(schema: &Value, path: &str, is_root: bool, errors: &mut Vec<F
         && let Err(error) = Regex::new(pattern)
     {
         let detail = format!("must be a valid regular expression, but isn't: {error}");
-        errors.push(FieldError::invalid(&format!("{path}.pattern"), &pattern.into(), &detail));
+        errors.push(FieldError::invalid(
+            &format!("{path}.pattern"),
+            &pattern.into(),
+            &detail,
+        ));
     }
     if schema.get("$ref").is_some() {
-        errors.push(FieldError::forbidden(&format!("{path}.$ref"), "references are not supported"));
+        errors.push(FieldError::forbidden(
+            &format!("{path}.$ref"),
+            "references are not supported",
+        ));
     }
     for (key, child) in schema["properties"].as_object().into_iter().flatten() {
         // The root's metadata are Kubernetes' own, whatever the schema says.
@@ -108,9 +138,20 @@ fn validate_schema(schema: &Value, path: &str, is_root: bool, errors: &mut Vec<F
     if let Some(child) = schema.get("items").filter(|one| one.is_object()) {
         validate_schema(child, &format!("{path}.items"), false, errors);
     } else if text(schema, &["type"]) == "array" {
-        errors.push(FieldError::required(&format!("{path}.items"), "must be specified"));
+        errors.push(FieldError::required(
+            &format!("{path}.items"),
+            "must be specified",
+        ));
     }
-    if let Some(child) = schema.get("additionalProperties").filter(|one| one.is_object()) {
-        validate_schema(child, &format!("{path}.additionalProperties"), false, errors);
+    if let Some(child) = schema
+        .get("additionalProperties")
+        .filter(|one| one.is_object())
+    {
+        validate_schema(
+            child,
+            &format!("{path}.additionalProperties"),
+            false,
+            errors,
+        );
     }
 }

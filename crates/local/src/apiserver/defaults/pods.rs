@@ -32,7 +32,11 @@ fn pod_spec(spec: &mut Fields) {
     default(spec, "securityContext", json!({}));
     default(spec, "schedulerName", "default-scheduler");
     // The old name of the field is kept in step with the new one.
-    if let Some(account) = spec.get("serviceAccountName").or(spec.get("serviceAccount")).cloned() {
+    if let Some(account) = spec
+        .get("serviceAccountName")
+        .or(spec.get("serviceAccount"))
+        .cloned()
+    {
         spec.insert("serviceAccountName".into(), account.clone());
         spec.insert("serviceAccount".into(), account);
     }
@@ -51,8 +55,15 @@ fn container_defaults(container: &mut Fields, on_host: bool) {
     default(container, "terminationMessagePath", "/dev/termination-log");
     default(container, "terminationMessagePolicy", "File");
     default(container, "resources", json!({}));
-    let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
-    let policy = if is_latest(image) { "Always" } else { "IfNotPresent" };
+    let image = container
+        .get("image")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let policy = if is_latest(image) {
+        "Always"
+    } else {
+        "IfNotPresent"
+    };
     default(container, "imagePullPolicy", policy);
     for port in list(container, "ports") {
         default(port, "protocol", "TCP");
@@ -106,7 +117,10 @@ fn is_latest(image: &str) -> bool {
 }
 
 fn requests_from_limits(container: &mut Fields) {
-    let Some(resources) = container.get_mut("resources").and_then(Value::as_object_mut) else {
+    let Some(resources) = container
+        .get_mut("resources")
+        .and_then(Value::as_object_mut)
+    else {
         return;
     };
     let Some(Value::Object(limits)) = resources.get("limits").cloned() else {
@@ -135,7 +149,9 @@ fn volume_defaults(volume: &mut Fields) {
     }
     if let Some(projected) = volume.get_mut("projected").and_then(Value::as_object_mut) {
         for source in list(projected, "sources") {
-            if let Some(token) = source.get_mut("serviceAccountToken").and_then(Value::as_object_mut)
+            if let Some(token) = source
+                .get_mut("serviceAccountToken")
+                .and_then(Value::as_object_mut)
             {
                 default(token, "expirationSeconds", 3600);
             }

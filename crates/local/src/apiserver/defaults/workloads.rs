@@ -91,9 +91,14 @@ fn replication_controller(root: &mut Fields) {
     let spec = field(root, "spec");
     default(spec, "replicas", 1);
     pods::template(spec);
-    let labels = field(field(spec, "template"), "metadata").get("labels").cloned();
+    let labels = field(field(spec, "template"), "metadata")
+        .get("labels")
+        .cloned();
     if let Some(labels) = labels {
-        if spec.get("selector").is_none_or(|selector| *selector == json!({})) {
+        if spec
+            .get("selector")
+            .is_none_or(|selector| *selector == json!({}))
+        {
             spec.insert("selector".into(), labels.clone());
         }
         let metadata = map(root.entry("metadata").or_insert(Value::Null));

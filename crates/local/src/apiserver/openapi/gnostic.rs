@@ -189,13 +189,21 @@ fn schemas(map: &Map<String, Value>) -> Schemas {
 
 fn schema(value: &Value) -> Schema {
     let owned = |key: &str| text(value, &[key]).to_owned();
-    let list = |key: &str| value.get(key).and_then(Value::as_array).into_iter().flatten();
+    let list = |key: &str| {
+        value
+            .get(key)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+    };
     let child = |key: &str| value.get(key).filter(|child| child.is_object());
     Schema {
         reference: owned("$ref"),
         format: owned("format"),
         description: owned("description"),
-        required: list("required").filter_map(|one| one.as_str().map(str::to_owned)).collect(),
+        required: list("required")
+            .filter_map(|one| one.as_str().map(str::to_owned))
+            .collect(),
         choices: list("enum").map(any).collect(),
         additional_properties: child("additionalProperties").map(|child| {
             Box::new(AdditionalProperties {

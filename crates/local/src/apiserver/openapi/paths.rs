@@ -18,9 +18,22 @@ pub(super) enum Form {
 const WRITE_PARAMETERS: [&str; 3] = ["dryRun", "fieldManager", "fieldValidation"];
 
 /// Adds the paths of a type in one version.
-pub(super) fn add(paths: &mut Map<String, Value>, resource: &Resource, version: &Version, form: Form) {
-    let root = if resource.group.is_empty() { "api" } else { "apis" };
-    let scope = if resource.namespaced { "/namespaces/{namespace}" } else { "" };
+pub(super) fn add(
+    paths: &mut Map<String, Value>,
+    resource: &Resource,
+    version: &Version,
+    form: Form,
+) {
+    let root = if resource.group.is_empty() {
+        "api"
+    } else {
+        "apis"
+    };
+    let scope = if resource.namespaced {
+        "/namespaces/{namespace}"
+    } else {
+        ""
+    };
     let group_version = api_version(&resource.group, &version.name);
     let collection = format!("/{root}/{group_version}{scope}/{}", resource.plural);
     let kind = kind_reference(&resource.group, &version.name, &resource.kind);

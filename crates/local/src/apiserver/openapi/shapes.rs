@@ -64,8 +64,12 @@ fn add_with_references(schemas: &mut Map<String, Value>, name: &str) {
 fn collect_references<'a>(schema: &'a Value, found: &mut Vec<&'a str>) {
     found.extend(reference(schema));
     match schema {
-        Value::Object(map) => map.values().for_each(|value| collect_references(value, found)),
-        Value::Array(items) => items.iter().for_each(|value| collect_references(value, found)),
+        Value::Object(map) => map
+            .values()
+            .for_each(|value| collect_references(value, found)),
+        Value::Array(items) => items
+            .iter()
+            .for_each(|value| collect_references(value, found)),
         _ => {}
     }
 }
@@ -127,7 +131,11 @@ pub(super) fn add_custom(
     let mut reversed: Vec<&str> = resource.group.split('.').collect();
     reversed.reverse();
     let name = format!("{}.{}.{}", reversed.join("."), version.name, resource.kind);
-    let mut shape = if form.is_three { Value::clone(schema) } else { simple(schema) };
+    let mut shape = if form.is_three {
+        Value::clone(schema)
+    } else {
+        simple(schema)
+    };
     if !shape.is_object() {
         shape = json!({});
     }
@@ -137,7 +145,11 @@ pub(super) fn add_custom(
         properties.insert("kind".into(), json!({"type": "string",
             "description": "Kind is a string value representing the REST resource this object represents."}));
         let target = json!({"$ref": format!("{}{OBJECT_META}", form.prefix)});
-        let metadata = if form.is_three { json!({"allOf": [target]}) } else { target };
+        let metadata = if form.is_three {
+            json!({"allOf": [target]})
+        } else {
+            target
+        };
         properties.insert("metadata".into(), metadata);
     }
     let kind = kind_reference(&resource.group, &version.name, &resource.kind);

@@ -41,7 +41,10 @@ impl Merger<'_> {
             *target = patch.clone();
             return Ok(());
         };
-        match patch.get(PATCH).map(|directive| directive.as_str().unwrap_or_default()) {
+        match patch
+            .get(PATCH)
+            .map(|directive| directive.as_str().unwrap_or_default())
+        {
             None | Some("merge") => {}
             Some("replace") => {
                 *target = Value::Object(Map::new());
@@ -193,7 +196,11 @@ fn property<'a>(schema: &'a Value, key: &str) -> &'a Value {
         .unwrap_or(&Value::Null)
 }
 
-fn delete_values(target: &mut Map<String, Value>, list: &str, values: &Value) -> Result<(), String> {
+fn delete_values(
+    target: &mut Map<String, Value>,
+    list: &str,
+    values: &Value,
+) -> Result<(), String> {
     let values = values
         .as_array()
         .ok_or_else(|| format!("{DELETE}{list} must be a list"))?;
@@ -217,8 +224,9 @@ fn sort(items: &mut Vec<Value>, original: &[Value], order: &Value, key: &str) {
     };
     let rank = |item: &Value| order.iter().position(|one| id(one) == id(item));
     let place = |item: &Value| original.iter().position(|one| id(one) == id(item));
-    let (mut known, mut others): (Vec<Value>, Vec<Value>) =
-        std::mem::take(items).into_iter().partition(|item| rank(item).is_some());
+    let (mut known, mut others): (Vec<Value>, Vec<Value>) = std::mem::take(items)
+        .into_iter()
+        .partition(|item| rank(item).is_some());
     known.sort_by_key(|item| rank(item));
     others.sort_by_key(|item| place(item));
     let mut known = known.into_iter().peekable();
@@ -233,7 +241,11 @@ fn sort(items: &mut Vec<Value>, original: &[Value], order: &Value, key: &str) {
                 None => false,
             },
         };
-        items.extend(if takes_other { others.next() } else { known.next() });
+        items.extend(if takes_other {
+            others.next()
+        } else {
+            known.next()
+        });
     }
 }
 
@@ -246,7 +258,13 @@ mod tests {
 
     fn patched(target: Value, patch: &Value) -> Value {
         let mut target = target;
-        merge(&mut target, patch, "io.k8s.api.apps.v1.Deployment", definitions()).unwrap();
+        merge(
+            &mut target,
+            patch,
+            "io.k8s.api.apps.v1.Deployment",
+            definitions(),
+        )
+        .unwrap();
         target
     }
 
@@ -268,9 +286,15 @@ mod tests {
     fn an_item_is_deleted_and_a_list_replaced_by_directive() {
         let old = || with_containers(json!([{"name": "a"}, {"name": "b"}]));
         let delete = with_containers(json!([{"name": "a", "$patch": "delete"}]));
-        assert_eq!(patched(old(), &delete), with_containers(json!([{"name": "b"}])));
+        assert_eq!(
+            patched(old(), &delete),
+            with_containers(json!([{"name": "b"}]))
+        );
         let replace = with_containers(json!([{"name": "c"}, {"$patch": "replace"}]));
-        assert_eq!(patched(old(), &replace), with_containers(json!([{"name": "c"}])));
+        assert_eq!(
+            patched(old(), &replace),
+            with_containers(json!([{"name": "c"}]))
+        );
     }
 
     #[test]
@@ -304,7 +328,10 @@ mod tests {
     fn keys_that_are_not_retained_are_dropped() {
         let old = json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {}}}});
         let patch = json!({"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}});
-        assert_eq!(patched(old, &patch), json!({"spec": {"strategy": {"type": "Recreate"}}}));
+        assert_eq!(
+            patched(old, &patch),
+            json!({"spec": {"strategy": {"type": "Recreate"}}})
+        );
     }
 
     #[test]

@@ -117,7 +117,11 @@ impl Row {
             plural: self.plural.into(),
             singular: self.kind.to_ascii_lowercase(),
             short_names: texts(self.short_names),
-            categories: texts(if self.is_in_all { &["all"] } else { categories(self.plural) }),
+            categories: texts(if self.is_in_all {
+                &["all"]
+            } else {
+                categories(self.plural)
+            }),
             namespaced: self.is_namespaced,
             versions: vec![Version {
                 name: self.version.into(),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{current, read, refused, respond};
 use crate::apiserver::body::{self, Body};
-use crate::apiserver::call::{Call, Verb, parse_json};
+use crate::apiserver::call::{Call, Verb};
 use crate::apiserver::server::Core;
 use crate::apiserver::status::Failure;
 use crate::apiserver::store::{Key, Refusal};
@@ -46,7 +46,9 @@ pub(super) async fn delete(core: &Arc<Core>, call: &mut Call) -> Result<Response
     // What has a life after its deletion, or is waited for, is answered as an object.
     let removed = match outcome {
         Outcome::Marked(stored) => return Ok(respond(call, StatusCode::OK, &stored)),
-        Outcome::Removed(stored) if matches!(call.resource.table.as_str(), "pods" | "namespaces") => {
+        Outcome::Removed(stored)
+            if matches!(call.resource.table.as_str(), "pods" | "namespaces") =>
+        {
             return Ok(respond(call, StatusCode::OK, &stored));
         }
         Outcome::Removed(stored) => stored,
@@ -80,7 +82,11 @@ pub(super) async fn delete_collection(
         let mut one = call.again(Verb::Delete, namespace, name);
         match delete_object(core, &mut one, &options).await {
             Ok(Outcome::Marked(stored) | Outcome::Removed(stored)) => {
-                items.push(convert::to_version(&call.resource, &call.version().name, &stored));
+                items.push(convert::to_version(
+                    &call.resource,
+                    &call.version().name,
+                    &stored,
+                ));
             }
             // Somebody else was faster.
             Err(failure) if failure.is_not_found() => {}
@@ -132,9 +138,14 @@ async fn delete_object(
 /// Kubernetes keeps its own namespaces.
 fn protect(call: &Call) -> Result<(), Failure> {
     let is_protected = call.resource.is("", "namespaces")
-        && matches!(call.name.as_str(), "default" | "kube-system" | "kube-public");
+        && matches!(
+            call.name.as_str(),
+            "default" | "kube-system" | "kube-public"
+        );
     if is_protected {
-        return Err(call.resource.forbidden(&call.name, "this namespace may not be deleted"));
+        return Err(call
+            .resource
+            .forbidden(&call.name, "this namespace may not be deleted"));
     }
     Ok(())
 }
@@ -151,8 +162,12 @@ fn delete_once(
     let grace = grace_of(call, options, stored);
     mark(&mut marked, stored, grace);
     if call.resource.is("", "namespaces") {
-        object::map(object::map(&mut marked).entry("status").or_insert(Value::Null))
-            .insert("phase".into(), "Terminating".into());
+        object::map(
+            object::map(&mut marked)
+                .entry("status")
+                .or_insert(Value::Null),
+        )
+        .insert("phase".into(), "Terminating".into());
     }
     let expected = object::revision(stored);
     if strategy::is_gone(&call.resource, &marked) {
@@ -185,11 +200,15 @@ fn grace_of(call: &Call, options: &Options, stored: &Value) -> i64 {
         return 0;
     }
     let is_running = !object::text(stored, &["spec", "nodeName"]).is_empty()
-        && !matches!(object::text(stored, &["status", "phase"]), "Succeeded" | "Failed");
+        && !matches!(
+            object::text(stored, &["status", "phase"]),
+            "Succeeded" | "Failed"
+        );
     if !is_running {
         return 0;
     }
-    let own = object::at(stored, &["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_i64);
+    let own =
+        object::at(stored, &["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_i64);
     options.grace.or(own).unwrap_or(30).max(0)
 }
 
@@ -198,12 +217,16 @@ fn mark(marked: &mut Value, stored: &Value, grace: i64) {
     let metadata = object::metadata(marked);
     let before = object::at(stored, &["metadata", "deletionGracePeriodSeconds"]);
     let is_later = object::is_terminating(stored)
-        && before.and_then(Value::as_i64).is_none_or(|before| before <= grace);
+        && before
+            .and_then(Value::as_i64)
+            .is_none_or(|before| before <= grace);
     if is_later {
         return;
     }
     let now = Timestamp::now();
-    let end = now.checked_add(SignedDuration::from_secs(grace)).unwrap_or(now);
+    let end = now
+        .checked_add(SignedDuration::from_secs(grace))
+        .unwrap_or(now);
     metadata.insert("deletionTimestamp".into(), object::seconds(end).into());
     metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
 }
@@ -247,7 +270,7 @@ impl Options {
             text => Some(text == "true"),
         };
         if !call.body.is_empty() {
-            let mut body = parse_json(&call.body)?;
+            let mut body = call.json()?;
             // An eviction carries the options of its deletion.
             if body["kind"] == "Eviction" {
                 body = body["deleteOptions"].take();

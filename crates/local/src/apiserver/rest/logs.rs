@@ -58,7 +58,12 @@ pub(super) fn read(core: &Arc<Core>, call: &Call) -> Result<Response<Body>, Fail
         Failure::not_implemented("this API server was not told where the logs of containers are")
     })?;
     let directory = directory
-        .join(format!("{}_{}_{}", call.namespace, call.name, object::uid(&pod)))
+        .join(format!(
+            "{}_{}_{}",
+            call.namespace,
+            call.name,
+            object::uid(&pod)
+        ))
         .join(&container);
     let path = choose_file(call, &pod, &container, &directory)?;
     let mut log = Log {
@@ -103,7 +108,10 @@ fn choose_container(call: &Call, pod: &Value) -> Result<String, Failure> {
                 containers.join(" ")
             );
             if !init.is_empty() {
-                message.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
+                message.push_str(&format!(
+                    " or one of the init containers: [{}]",
+                    init.join(" ")
+                ));
             }
             return Err(Failure::bad_request(message));
         };
@@ -130,7 +138,12 @@ fn choose_file(
         .flatten()
         .filter_map(|entry| {
             let path = entry.ok()?.path();
-            let number = path.file_name()?.to_str()?.strip_suffix(".log")?.parse().ok()?;
+            let number = path
+                .file_name()?
+                .to_str()?
+                .strip_suffix(".log")?
+                .parse()
+                .ok()?;
             Some((number, path))
         })
         .collect();
@@ -142,7 +155,10 @@ fn choose_file(
             .find(|status| object::text(status, &["name"]) == container)
             .and_then(|status| status["restartCount"].as_u64())
             .unwrap_or(0);
-        let before = runs.into_iter().rev().find(|(run, _)| u64::from(*run) < count);
+        let before = runs
+            .into_iter()
+            .rev()
+            .find(|(run, _)| u64::from(*run) < count);
         return before.map(|(_, path)| path).ok_or_else(|| {
             Failure::bad_request(format!(
                 "previous terminated container \"{container}\" in pod \"{}\" not found",
@@ -164,8 +180,15 @@ fn waiting_reason(pod: &Value, container: &str) -> String {
         .into_iter()
         .flat_map(|list| object::items(pod, &["status", list]))
         .find(|status| object::text(status, &["name"]) == container)
-        .map_or("", |status| object::text(status, &["state", "waiting", "reason"]));
-    if reason.is_empty() { "ContainerCreating" } else { reason }.to_owned()
+        .map_or("", |status| {
+            object::text(status, &["state", "waiting", "reason"])
+        });
+    if reason.is_empty() {
+        "ContainerCreating"
+    } else {
+        reason
+    }
+    .to_owned()
 }
 
 // === impl Wish ===
@@ -180,7 +203,10 @@ impl Wish {
                 }),
             }
         };
-        let since = match (call.query.number("sinceSeconds")?, call.query.get("sinceTime")) {
+        let since = match (
+            call.query.number("sinceSeconds")?,
+            call.query.get("sinceTime"),
+        ) {
             (Some(seconds), _) => Timestamp::now()
                 .checked_sub(SignedDuration::from_secs(seconds))
                 .ok(),
@@ -251,7 +277,11 @@ impl Log {
         self.offset += count as u64;
         self.rest.extend_from_slice(&chunk[..count]);
         let mut shown = Vec::new();
-        let whole = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let whole = self
+            .rest
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1);
         let lines: Vec<u8> = self.rest.drain(..whole).collect();
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
             self.render(line, &mut shown);
@@ -267,7 +297,9 @@ impl Log {
             return;
         };
         if let Some(since) = self.wish.since {
-            let time = std::str::from_utf8(time).ok().and_then(|time| time.parse::<Timestamp>().ok());
+            let time = std::str::from_utf8(time)
+                .ok()
+                .and_then(|time| time.parse::<Timestamp>().ok());
             if time.is_some_and(|time| time < since) {
                 return;
             }
@@ -277,7 +309,11 @@ impl Log {
             shown.push(b' ');
         }
         self.is_mid_line = tag.starts_with(b"P");
-        let text = if self.is_mid_line { text.strip_suffix(b"\n").unwrap_or(text) } else { text };
+        let text = if self.is_mid_line {
+            text.strip_suffix(b"\n").unwrap_or(text)
+        } else {
+            text
+        };
         shown.extend_from_slice(text);
     }
 
@@ -292,7 +328,8 @@ impl Log {
             .into_iter()
             .flat_map(|list| object::items(&pod, &["status", list]));
         let mut own = statuses.filter(|status| object::text(status, &["name"]) == self.container);
-        own.next().is_some_and(|status| status["state"]["running"].is_object())
+        own.next()
+            .is_some_and(|status| status["state"]["running"].is_object())
     }
 }
 

@@ -8,17 +8,19 @@ use serde_json::{Value, json};
 use super::{current, delete, update};
 use crate::apiserver::body::{self, Body};
 use crate::apiserver::call::{Call, Verb};
+use crate::apiserver::object;
 use crate::apiserver::selector::LabelSelector;
 use crate::apiserver::server::Core;
 use crate::apiserver::status::Failure;
-use crate::apiserver::object;
 
 /// Puts a pod on a node.
 pub(super) async fn bind(core: &Arc<Core>, call: &mut Call) -> Result<Response<Body>, Failure> {
     let binding = call.json()?;
     let node = object::text(&binding, &["target", "name"]).to_owned();
     if node.is_empty() {
-        return Err(Failure::bad_request("target.name: Required value: the name of a node"));
+        return Err(Failure::bad_request(
+            "target.name: Required value: the name of a node",
+        ));
     }
     let mut pod = call.again(Verb::Update, &call.namespace, &call.name);
     update::change(core, &mut pod, |pod, old| {
@@ -39,12 +41,17 @@ pub(super) async fn bind(core: &Arc<Core>, call: &mut Call) -> Result<Response<B
 /// Deletes a pod, unless a PodDisruptionBudget forbids it.
 pub(super) async fn evict(core: &Arc<Core>, call: &mut Call) -> Result<Response<Body>, Failure> {
     let pod = current(core, call)?;
-    let (budgets, _) = core.store.list("poddisruptionbudgets.policy", &call.namespace, None);
+    let (budgets, _) = core
+        .store
+        .list("poddisruptionbudgets.policy", &call.namespace, None);
     for budget in budgets {
-        let selector = object::at(&budget, &["spec", "selector"]).cloned().unwrap_or_default();
+        let selector = object::at(&budget, &["spec", "selector"])
+            .cloned()
+            .unwrap_or_default();
         let selects = LabelSelector::from_value(&selector)
             .is_ok_and(|selector| !selector.is_empty() && selector.matches(&pod));
-        let allowed = object::at(&budget, &["status", "disruptionsAllowed"]).and_then(Value::as_i64);
+        let allowed =
+            object::at(&budget, &["status", "disruptionsAllowed"]).and_then(Value::as_i64);
         if selects && allowed.unwrap_or(0) <= 0 {
             return Err(Failure::too_many_requests(
                 "Cannot evict pod as it would violate the pod's disruption budget.",

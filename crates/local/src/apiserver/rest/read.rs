@@ -35,8 +35,9 @@ struct Page {
 
 impl Selection {
     pub(super) fn of(call: &Call) -> Result<Self, Failure> {
-        let labels = LabelSelector::parse(call.query.get("labelSelector"))
-            .map_err(|error| Failure::bad_request(format!("unable to parse requirement: {error}")))?;
+        let labels = LabelSelector::parse(call.query.get("labelSelector")).map_err(|error| {
+            Failure::bad_request(format!("unable to parse requirement: {error}"))
+        })?;
         let text = call.query.get("fieldSelector");
         let fields = FieldSelector::parse(text).map_err(Failure::bad_request)?;
         for path in fields.paths() {
@@ -135,7 +136,9 @@ fn page(core: &Core, call: &Call) -> Result<Page, Failure> {
         })?),
     };
     let after = start.as_ref().map(|(_, key)| key);
-    let (mut objects, now) = core.store.list(&call.resource.table, &call.namespace, after);
+    let (mut objects, now) = core
+        .store
+        .list(&call.resource.table, &call.namespace, after);
     // Later pages carry the revision of the first: a watch from there repeats what happened
     // between the pages, so the client ends up with the truth.
     let revision = start.as_ref().map_or(now, |(revision, _)| *revision);

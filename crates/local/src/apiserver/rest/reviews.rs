@@ -24,7 +24,11 @@ const TOKEN_LIVES: std::ops::RangeInclusive<i64> = 600..=(1 << 32);
 pub(super) async fn create(core: &Arc<Core>, call: &mut Call) -> Result<Response<Body>, Failure> {
     let value = call.json()?;
     let mut review = decode::object(call, value)?;
-    object::default(object::metadata(&mut review), "creationTimestamp", Value::Null);
+    object::default(
+        object::metadata(&mut review),
+        "creationTimestamp",
+        Value::Null,
+    );
     match call.resource.plural.as_str() {
         "bindings" => {
             let name = object::name(&review).to_owned();
@@ -53,15 +57,17 @@ fn review_token(core: &Core, review: &Value) -> Value {
         .iter()
         .filter_map(Value::as_str)
         .collect();
-    let refused = |why: &str| {
-        json!({"authenticated": false, "user": {}, "error": format!("[invalid bearer token, {why}]")})
-    };
+    let refused = |why: &str| json!({"authenticated": false, "user": {}, "error": format!("[invalid bearer token, {why}]")});
     let token = object::text(review, &["spec", "token"]);
     match core.verify_token(token) {
         Err(why) => refused(&why),
         Ok(verified) => {
             let own = [core.signer.issuer()];
-            let asked = if asked.is_empty() { &own[..] } else { &asked[..] };
+            let asked = if asked.is_empty() {
+                &own[..]
+            } else {
+                &asked[..]
+            };
             let common: Vec<&str> = asked
                 .iter()
                 .copied()
@@ -95,8 +101,10 @@ pub(super) fn request_token(core: &Core, call: &Call) -> Result<Response<Body>, 
     if !TOKEN_LIVES.contains(&life) {
         let cause = (
             "FieldValueInvalid",
-            format!("Invalid value: {life}: may not specify a duration less than 10 minutes or \
-                     larger than 2^32 seconds"),
+            format!(
+                "Invalid value: {life}: may not specify a duration less than 10 minutes or \
+                     larger than 2^32 seconds"
+            ),
             "spec.expirationSeconds".to_owned(),
         );
         let group = "authentication.k8s.io";
@@ -117,8 +125,11 @@ pub(super) fn request_token(core: &Core, call: &Call) -> Result<Response<Body>, 
     let map = object::map(&mut request);
     map.insert("kind".into(), "TokenRequest".into());
     map.insert("apiVersion".into(), "authentication.k8s.io/v1".into());
-    map.insert("metadata".into(), json!({"name": call.name, "namespace": call.namespace,
-        "creationTimestamp": object::now()}));
+    map.insert(
+        "metadata".into(),
+        json!({"name": call.name, "namespace": call.namespace,
+        "creationTimestamp": object::now()}),
+    );
     let mut spec = spec;
     spec["audiences"] = json!(audiences);
     spec["expirationSeconds"] = life.into();
@@ -140,7 +151,10 @@ fn bound_object(
     if !reference.is_object() {
         return Ok(None);
     }
-    let (kind, name) = (object::text(reference, &["kind"]), object::text(reference, &["name"]));
+    let (kind, name) = (
+        object::text(reference, &["kind"]),
+        object::text(reference, &["name"]),
+    );
     let (plural, namespace) = match kind {
         "Pod" => ("pods", call.namespace.as_str()),
         "Secret" => ("secrets", call.namespace.as_str()),

@@ -57,19 +57,35 @@ async fn set(
 }
 
 fn paths(call: &Call) -> Result<ScalePaths, Failure> {
-    call.version().scale.clone().ok_or_else(Failure::no_such_resource)
+    call.version()
+        .scale
+        .clone()
+        .ok_or_else(Failure::no_such_resource)
 }
 
 fn scale_of(call: &Call, stored: &Value) -> Result<Value, Failure> {
     let paths = paths(call)?;
     let number = |path: &[String]| {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        object::at(stored, &path).and_then(Value::as_i64).unwrap_or(0)
+        object::at(stored, &path)
+            .and_then(Value::as_i64)
+            .unwrap_or(0)
     };
-    let metadata: Map<String, Value> = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"]
-        .into_iter()
-        .filter_map(|key| Some((key.to_owned(), object::at(stored, &["metadata", key])?.clone())))
-        .collect();
+    let metadata: Map<String, Value> = [
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+    ]
+    .into_iter()
+    .filter_map(|key| {
+        Some((
+            key.to_owned(),
+            object::at(stored, &["metadata", key])?.clone(),
+        ))
+    })
+    .collect();
     let mut status = json!({"replicas": number(&paths.status)});
     let selector = match &paths.selector {
         Some(path) => {
@@ -95,8 +111,13 @@ fn selector_text(selector: Option<&Value>) -> String {
     let Some(selector) = selector else {
         return String::new();
     };
-    let is_plain = selector.get("matchLabels").is_none() && selector.get("matchExpressions").is_none();
-    let labels = if is_plain { Some(selector) } else { selector.get("matchLabels") };
+    let is_plain =
+        selector.get("matchLabels").is_none() && selector.get("matchExpressions").is_none();
+    let labels = if is_plain {
+        Some(selector)
+    } else {
+        selector.get("matchLabels")
+    };
     let labels = labels.and_then(Value::as_object).into_iter().flatten();
     let mut terms: Vec<String> = labels
         .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
@@ -121,7 +142,9 @@ fn put(value: &mut Value, path: &[String], new: Value) {
     match path {
         [] => *value = new,
         [key, rest @ ..] => {
-            let entry = object::map(value).entry(key.as_str()).or_insert(Value::Null);
+            let entry = object::map(value)
+                .entry(key.as_str())
+                .or_insert(Value::Null);
             put(entry, rest, new);
         }
     }

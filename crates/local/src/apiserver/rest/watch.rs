@@ -49,7 +49,9 @@ pub(super) fn watch(core: &Arc<Core>, call: &mut Call) -> Result<Response<Body>,
     let start = match asked {
         "" => 0,
         text => text.parse::<u64>().map_err(|_| {
-            Failure::bad_request(format!("invalid resource version {text:?}: must be a number"))
+            Failure::bad_request(format!(
+                "invalid resource version {text:?}: must be a number"
+            ))
         })?,
     };
     let wants_bookmarks = call.query.flag("allowWatchBookmarks");
@@ -103,7 +105,9 @@ impl Watch {
             if !self.ready.is_empty() {
                 continue;
             }
-            let wake = self.bookmark.map_or(self.deadline, |at| at.min(self.deadline));
+            let wake = self
+                .bookmark
+                .map_or(self.deadline, |at| at.min(self.deadline));
             tokio::select! {
                 changed = self.newest.changed() => self.is_over |= changed.is_err(),
                 () = tokio::time::sleep_until(wake) => self.tick(),
@@ -123,7 +127,11 @@ impl Watch {
 
     /// Makes events of the changes that have happened.
     fn collect(&mut self) {
-        match self.core.store.changes(&self.call.resource.table, self.cursor) {
+        match self
+            .core
+            .store
+            .changes(&self.call.resource.table, self.cursor)
+        {
             Ok((changes, upto)) => {
                 for change in changes {
                     self.send_change(&change);
@@ -165,7 +173,9 @@ impl Watch {
     /// Sends all there is now, as added.
     fn send_current(&mut self) {
         let (objects, revision) =
-            self.core.store.list(&self.call.resource.table, &self.call.namespace, None);
+            self.core
+                .store
+                .list(&self.call.resource.table, &self.call.namespace, None);
         for object in objects {
             if self.selection.matches(&self.call, &object) {
                 self.send_object("ADDED", &object);

@@ -207,9 +207,15 @@ fn int_or_string(value: &mut Value, name: &str, path: &str) -> Result<(), String
 }
 
 fn integer(value: &mut Value, schema: &Value, name: &str, path: &str) -> Result<(), String> {
-    let wanted = schema.get("format").and_then(Value::as_str).unwrap_or("int64");
+    let wanted = schema
+        .get("format")
+        .and_then(Value::as_str)
+        .unwrap_or("int64");
     // JSON does not tell 3 from 3.0; clients in JavaScript send the latter for large numbers.
-    #[allow(clippy::cast_possible_truncation, reason = "checked to be whole and in range")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "checked to be whole and in range"
+    )]
     if let Some(float) = value.as_f64().filter(|_| value.is_f64())
         && float.fract() == 0.0
         && float.abs() < 9e15
@@ -234,13 +240,10 @@ fn check_format(value: &Value, schema: &Value, name: &str, path: &str) -> Result
             .decode(text.replace(['\n', '\r'], ""))
             .map(drop)
             .map_err(|error| format!("illegal base64 data in {path}: {error}")),
-        Some("date-time") => text
-            .parse::<Timestamp>()
-            .map(drop)
-            .map_err(|error| {
-                let short = name.rsplit('.').next().unwrap_or(name);
-                format!("parsing time {text:?} of {short}.{path}: {error}")
-            }),
+        Some("date-time") => text.parse::<Timestamp>().map(drop).map_err(|error| {
+            let short = name.rsplit('.').next().unwrap_or(name);
+            format!("parsing time {text:?} of {short}.{path}: {error}")
+        }),
         _ => Ok(()),
     }
 }
@@ -266,8 +269,11 @@ mod tests {
             unknown.unwrap(),
             ["spec.template.spec.containers[0].imagee", "spec.foo"]
         );
-        assert_eq!(value, json!({"spec": {"replicas": 1, "template":
-            {"spec": {"containers": [{"name": "a"}]}}}}));
+        assert_eq!(
+            value,
+            json!({"spec": {"replicas": 1, "template":
+            {"spec": {"containers": [{"name": "a"}]}}}})
+        );
     }
 
     #[test]

@@ -79,7 +79,11 @@ pub(super) fn annotate(definitions: &mut Map<String, Value>) {
             if !key.is_empty() {
                 schema.insert("x-kubernetes-patch-merge-key".into(), (*key).into());
             }
-            let strategy = if *retains { "merge,retainKeys" } else { "merge" };
+            let strategy = if *retains {
+                "merge,retainKeys"
+            } else {
+                "merge"
+            };
             schema.insert("x-kubernetes-patch-strategy".into(), strategy.into());
         }
     }

@@ -27,7 +27,9 @@ pub(crate) fn set_defaults(value: &mut Value, schema: &Value) {
             for (key, schema) in properties.into_iter().flatten() {
                 if let Some(default) = schema.get("default")
                     && !default.is_null()
-                    && map.get(key).is_none_or(|value| value.is_null() && !is_nullable(schema))
+                    && map
+                        .get(key)
+                        .is_none_or(|value| value.is_null() && !is_nullable(schema))
                 {
                     map.insert(key.clone(), default.clone());
                 }
@@ -35,7 +37,10 @@ pub(crate) fn set_defaults(value: &mut Value, schema: &Value) {
                     set_defaults(value, schema);
                 }
             }
-            if let Some(others) = schema.get("additionalProperties").filter(|one| one.is_object()) {
+            if let Some(others) = schema
+                .get("additionalProperties")
+                .filter(|one| one.is_object())
+            {
                 let is_known = |key: &str| properties.is_some_and(|known| known.contains_key(key));
                 for (_, value) in map.iter_mut().filter(|(key, _)| !is_known(key)) {
                     set_defaults(value, others);
@@ -74,7 +79,13 @@ fn walk_prune(
             if let Some(schema) = schema.get("items") {
                 for (index, item) in items.iter_mut().enumerate() {
                     let is_resource = is_set(schema, EMBEDDED);
-                    walk_prune(item, schema, &format!("{path}[{index}]"), is_resource, pruned);
+                    walk_prune(
+                        item,
+                        schema,
+                        &format!("{path}[{index}]"),
+                        is_resource,
+                        pruned,
+                    );
                 }
             }
         }
@@ -97,7 +108,11 @@ fn prune_object(
         if is_resource && matches!(key.as_str(), "apiVersion" | "kind" | "metadata") {
             continue;
         }
-        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let path = if path.is_empty() {
+            key.clone()
+        } else {
+            format!("{path}.{key}")
+        };
         let own = properties.and_then(|properties| properties.get(key));
         match own.or_else(|| others.filter(|schema| schema.is_object())) {
             Some(schema) => walk_prune(value, schema, &path, is_set(schema, EMBEDDED), pruned),
@@ -135,7 +150,10 @@ mod tests {
             "list": [{"b": "1"}, {"d": 1}]}});
         let mut pruned = prune(&mut value, &schema());
         pruned.sort();
-        assert_eq!(pruned, ["spec.list[1].d", "spec.map.k.c", "spec.sise", "what"]);
+        assert_eq!(
+            pruned,
+            ["spec.list[1].d", "spec.map.k.c", "spec.sise", "what"]
+        );
         assert_eq!(value["spec"]["any"], json!({"x": 1}));
         assert_eq!(value["metadata"]["name"], "a");
     }
@@ -144,6 +162,9 @@ mod tests {
     fn defaults_fill_gaps_at_every_depth() {
         let mut value = json!({"spec": {"size": null, "map": {"k": {}}}});
         set_defaults(&mut value, &schema());
-        assert_eq!(value, json!({"spec": {"size": 3, "map": {"k": {"a": "x"}}}}));
+        assert_eq!(
+            value,
+            json!({"spec": {"size": 3, "map": {"k": {"a": "x"}}}})
+        );
     }
 }

@@ -124,7 +124,9 @@ impl Journal {
             let revision = super::super::object::revision(object);
             put(encode(table, key, revision, Some(object))?)?;
         }
-        let file = writer.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+        let file = writer
+            .into_inner()
+            .map_err(std::io::IntoInnerError::into_error)?;
         file.sync_data()?;
         std::fs::rename(&temporary, &self.path)?;
         self.file = file;
@@ -160,11 +162,17 @@ fn read(file: &File) -> Result<(Loaded, u64)> {
             return Ok((loaded, whole));
         }
         let line: Line<'_> = serde_json::from_slice(&bytes).map_err(|error| {
-            Error::new(ErrorKind::InvalidData, format!("line {number} is damaged: {error}"))
+            Error::new(
+                ErrorKind::InvalidData,
+                format!("line {number} is damaged: {error}"),
+            )
         })?;
         whole += length as u64;
         loaded.revision = loaded.revision.max(line.revision);
-        let key = (line.table.into_owned(), Key::new(&line.namespace, &line.name));
+        let key = (
+            line.table.into_owned(),
+            Key::new(&line.namespace, &line.name),
+        );
         match line.object {
             Some(object) => loaded.objects.insert(key, object.into_owned()),
             None => loaded.objects.remove(&key),

@@ -23,11 +23,20 @@ fn only_the_current_revision_can_be_replaced() {
     let store = store();
     let first = object::revision(&store.insert("pods", pod("a")).unwrap());
     let second = object::revision(&store.replace("pods", first, pod("a")).unwrap());
-    assert!(matches!(store.replace("pods", first, pod("a")), Err(Refusal::Changed)));
-    assert!(matches!(store.insert("pods", pod("a")), Err(Refusal::Exists)));
+    assert!(matches!(
+        store.replace("pods", first, pod("a")),
+        Err(Refusal::Changed)
+    ));
+    assert!(matches!(
+        store.insert("pods", pod("a")),
+        Err(Refusal::Exists)
+    ));
     let key = Key::new("default", "a");
     assert!(store.remove("pods", &key, second).is_ok());
-    assert!(matches!(store.remove("pods", &key, second), Err(Refusal::Missing)));
+    assert!(matches!(
+        store.remove("pods", &key, second),
+        Err(Refusal::Missing)
+    ));
 }
 
 #[test]
@@ -35,9 +44,17 @@ fn a_watch_sees_every_change_after_its_revision_in_order() {
     let store = store();
     let start = store.revision();
     let first = object::revision(&store.insert("pods", pod("a")).unwrap());
-    store.remove("pods", &Key::new("default", "a"), first).unwrap();
+    store
+        .remove("pods", &Key::new("default", "a"), first)
+        .unwrap();
     let (changes, upto) = store.changes("pods", start).unwrap();
-    assert_eq!(changes.iter().map(|change| change.is_deletion).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(
+        changes
+            .iter()
+            .map(|change| change.is_deletion)
+            .collect::<Vec<_>>(),
+        [false, true]
+    );
     assert_eq!(upto, object::revision(&changes[1].object));
     assert!(store.changes("pods", upto).unwrap().0.is_empty());
 }
@@ -60,7 +77,10 @@ fn a_list_goes_on_after_the_last_key_of_the_page_before() {
         store.insert("pods", pod(name)).unwrap();
     }
     let (rest, _) = store.list("pods", "default", Some(&Key::new("default", "a")));
-    assert_eq!(rest.iter().map(|pod| object::name(pod)).collect::<Vec<_>>(), ["b", "c"]);
+    assert_eq!(
+        rest.iter().map(|pod| object::name(pod)).collect::<Vec<_>>(),
+        ["b", "c"]
+    );
     assert!(store.list("pods", "other", None).0.is_empty());
 }
 
@@ -70,10 +90,15 @@ fn objects_and_revisions_survive_a_restart_and_a_torn_line() {
     std::fs::create_dir(&directory).unwrap();
     let path = directory.join("objects");
     let store = Store::open(Some(&path), 10).unwrap();
-    assert!(Store::open(Some(&path), 10).is_err(), "two servers opened one file");
+    assert!(
+        Store::open(Some(&path), 10).is_err(),
+        "two servers opened one file"
+    );
     let first = object::revision(&store.insert("pods", pod("a")).unwrap());
     store.insert("pods", pod("b")).unwrap();
-    store.remove("pods", &Key::new("default", "a"), first).unwrap();
+    store
+        .remove("pods", &Key::new("default", "a"), first)
+        .unwrap();
     let revision = store.revision();
     drop(store);
     let mut text = std::fs::read(&path).unwrap();
@@ -84,8 +109,14 @@ fn objects_and_revisions_survive_a_restart_and_a_torn_line() {
         let store = Store::open(Some(&path), 10).unwrap();
         assert_eq!(store.revision(), revision);
         let (pods, _) = store.list("pods", "", None);
-        assert_eq!(pods.iter().map(|pod| object::name(pod)).collect::<Vec<_>>(), ["b"]);
-        assert!(store.changes("pods", first).is_err(), "the history is not kept");
+        assert_eq!(
+            pods.iter().map(|pod| object::name(pod)).collect::<Vec<_>>(),
+            ["b"]
+        );
+        assert!(
+            store.changes("pods", first).is_err(),
+            "the history is not kept"
+        );
     }
     std::fs::remove_dir_all(&directory).unwrap();
 }

@@ -7,7 +7,11 @@ use crate::apiserver::object;
 
 /// How old an object is.
 pub(super) fn since_created(object: &Value, now: Timestamp) -> Value {
-    since(object::text(object, &["metadata", "creationTimestamp"]), now).into()
+    since(
+        object::text(object, &["metadata", "creationTimestamp"]),
+        now,
+    )
+    .into()
 }
 
 /// How long ago a time was.

@@ -81,10 +81,7 @@ pub(super) const CLAIM: &[Head] = &[
     ("VolumeMode", "string", true),
 ];
 
-pub(super) const CREATED: &[Head] = &[
-    ("Name", "string", false),
-    ("Created At", "date", false),
-];
+pub(super) const CREATED: &[Head] = &[("Name", "string", false), ("Created At", "date", false)];
 
 pub(super) const BINDING: &[Head] = &[
     ("Name", "string", false),
@@ -133,7 +130,9 @@ pub(super) fn namespace(object: &Value, now: Timestamp) -> Vec<Value> {
 }
 
 pub(super) fn node(object: &Value, now: Timestamp) -> Vec<Value> {
-    let ready = items(object, &["status", "conditions"]).iter().find(|one| one["type"] == "Ready");
+    let ready = items(object, &["status", "conditions"])
+        .iter()
+        .find(|one| one["type"] == "Ready");
     let mut status = match ready.map(|one| text(one, &["status"])) {
         Some("True") => "Ready",
         Some("False") => "NotReady",
@@ -180,7 +179,15 @@ pub(super) fn new_event(object: &Value, now: Timestamp) -> Vec<Value> {
     let about = &object["regarding"];
     let source = &object["deprecatedSource"];
     let stamps = ("deprecatedFirstTimestamp", "deprecatedLastTimestamp");
-    event_cells(object, about, source, "note", stamps, "deprecatedCount", now)
+    event_cells(
+        object,
+        about,
+        source,
+        "note",
+        stamps,
+        "deprecatedCount",
+        now,
+    )
 }
 
 fn event_cells(
@@ -200,7 +207,9 @@ fn event_cells(
         age::since(own, now)
     };
     let series = text(object, &["series", "lastObservedTime"]);
-    let times = number(object, &["series", "count"]).max(number(object, &[count])).max(1);
+    let times = number(object, &["series", "count"])
+        .max(number(object, &[count]))
+        .max(1);
     let last = match series {
         "" => time(stamps.1),
         series => age::since(series, now),
@@ -232,7 +241,11 @@ fn event_cells(
 
 pub(super) fn config_map(object: &Value, now: Timestamp) -> Vec<Value> {
     let count = size(object, "data") + size(object, "binaryData");
-    vec![name(object).into(), count.into(), age::since_created(object, now)]
+    vec![
+        name(object).into(),
+        count.into(),
+        age::since_created(object, now),
+    ]
 }
 
 pub(super) fn secret(object: &Value, now: Timestamp) -> Vec<Value> {
@@ -253,7 +266,10 @@ pub(super) fn account(object: &Value, now: Timestamp) -> Vec<Value> {
 }
 
 fn size(object: &Value, key: &str) -> usize {
-    object.get(key).and_then(Value::as_object).map_or(0, serde_json::Map::len)
+    object
+        .get(key)
+        .and_then(Value::as_object)
+        .map_or(0, serde_json::Map::len)
 }
 
 pub(super) fn volume(object: &Value, now: Timestamp) -> Vec<Value> {
@@ -322,7 +338,9 @@ pub(super) fn created(object: &Value, _now: Timestamp) -> Vec<Value> {
 
 pub(super) fn binding(object: &Value, now: Timestamp) -> Vec<Value> {
     let subjects = |kind: &str| -> Value {
-        let list = items(object, &["subjects"]).iter().filter(|one| one["kind"] == kind);
+        let list = items(object, &["subjects"])
+            .iter()
+            .filter(|one| one["kind"] == kind);
         let names: Vec<String> = list
             .map(|one| match text(one, &["namespace"]) {
                 "" => text(one, &["name"]).to_owned(),

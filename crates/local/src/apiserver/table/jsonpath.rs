@@ -80,7 +80,11 @@ fn parse(path: &str) -> Option<Vec<Step<'_>>> {
             }
             if end > 0 {
                 let key = &tail[..end];
-                steps.push(if key == "*" { Step::All } else { Step::Key(key) });
+                steps.push(if key == "*" {
+                    Step::All
+                } else {
+                    Step::Key(key)
+                });
             } else if tail.len() == rest.len() {
                 return None;
             }
@@ -106,8 +110,14 @@ mod tests {
             (".spec.hosts[*]", json!("a")),
             (".spec.hosts[-1]", json!("b")),
             (".spec['x.y']", json!(1)),
-            ("{.status.conditions[?(@.type==\"Ready\")].status}", json!("True")),
-            (".status.conditions[?(@.type=='Other')].status", json!("False")),
+            (
+                "{.status.conditions[?(@.type==\"Ready\")].status}",
+                json!("True"),
+            ),
+            (
+                ".status.conditions[?(@.type=='Other')].status",
+                json!("False"),
+            ),
         ] {
             assert_eq!(first(&value, path), Some(&expected), "{path}");
         }

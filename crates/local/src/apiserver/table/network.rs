@@ -83,7 +83,11 @@ fn external_addresses(object: &Value) -> String {
                 })
                 .chain(own)
                 .collect();
-            if found.is_empty() { "<pending>".into() } else { found.join(",") }
+            if found.is_empty() {
+                "<pending>".into()
+            } else {
+                found.join(",")
+            }
         }
         _ if own.is_empty() => "<none>".into(),
         _ => own.join(","),
@@ -101,7 +105,11 @@ fn service_ports(object: &Value) -> String {
             }
         })
         .collect();
-    if ports.is_empty() { "<none>".into() } else { ports.join(",") }
+    if ports.is_empty() {
+        "<none>".into()
+    } else {
+        ports.join(",")
+    }
 }
 
 pub(super) fn endpoints(object: &Value, now: Timestamp) -> Vec<Value> {
@@ -113,16 +121,28 @@ pub(super) fn endpoints(object: &Value, now: Timestamp) -> Vec<Value> {
             if ports.is_empty() {
                 found.push(address.to_owned());
             }
-            found.extend(ports.iter().map(|port| format!("{address}:{}", port["port"])));
+            found.extend(
+                ports
+                    .iter()
+                    .map(|port| format!("{address}:{}", port["port"])),
+            );
         }
     }
-    vec![name(object).into(), shortened(&found).into(), age::since_created(object, now)]
+    vec![
+        name(object).into(),
+        shortened(&found).into(),
+        age::since_created(object, now),
+    ]
 }
 
 pub(super) fn slice(object: &Value, now: Timestamp) -> Vec<Value> {
     let ports: Vec<String> = items(object, &["ports"])
         .iter()
-        .map(|port| port["port"].as_u64().map_or("*".into(), |number| number.to_string()))
+        .map(|port| {
+            port["port"]
+                .as_u64()
+                .map_or("*".into(), |number| number.to_string())
+        })
         .collect();
     let addresses: Vec<String> = items(object, &["endpoints"])
         .iter()
@@ -130,7 +150,11 @@ pub(super) fn slice(object: &Value, now: Timestamp) -> Vec<Value> {
         .filter_map(|address| address.as_str().map(str::to_owned))
         .collect();
     let or_unset = |list: &[String]| {
-        if list.is_empty() { "<unset>".to_owned() } else { shortened(list) }
+        if list.is_empty() {
+            "<unset>".to_owned()
+        } else {
+            shortened(list)
+        }
     };
     vec![
         name(object).into(),
@@ -169,7 +193,11 @@ pub(super) fn ingress(object: &Value, now: Timestamp) -> Vec<Value> {
     vec![
         name(object).into(),
         or_none(text(object, &["spec", "ingressClassName"])),
-        if hosts.is_empty() { "*".into() } else { hosts.join(",").into() },
+        if hosts.is_empty() {
+            "*".into()
+        } else {
+            hosts.join(",").into()
+        },
         addresses.join(",").into(),
         if has_tls { "80, 443" } else { "80" }.into(),
         age::since_created(object, now),

@@ -30,7 +30,9 @@ struct Summary {
 
 pub(super) fn cells(pod: &Value, now: Timestamp) -> Vec<Value> {
     let summary = summarize(pod);
-    let sidecars = items(pod, &["spec", "initContainers"]).iter().filter(|one| is_sidecar(one));
+    let sidecars = items(pod, &["spec", "initContainers"])
+        .iter()
+        .filter(|one| is_sidecar(one));
     let total = items(pod, &["spec", "containers"]).len() + sidecars.count();
     let restarts = match summary.last_restart.filter(|_| summary.restarts > 0) {
         Some(last) => {
@@ -83,7 +85,10 @@ fn summarize(pod: &Value) -> Summary {
 fn init_containers(pod: &Value, summary: &mut Summary) -> (i64, Option<Timestamp>) {
     let specs = items(pod, &["spec", "initContainers"]);
     let mut sidecars = (0, None);
-    for (index, status) in items(pod, &["status", "initContainerStatuses"]).iter().enumerate() {
+    for (index, status) in items(pod, &["status", "initContainerStatuses"])
+        .iter()
+        .enumerate()
+    {
         let spec = specs.iter().find(|spec| name_of(spec) == name_of(status));
         let is_sidecar = spec.is_some_and(is_sidecar);
         let restarts = status["restartCount"].as_i64().unwrap_or(0);
@@ -150,7 +155,9 @@ fn ending(ended: &Value) -> String {
 }
 
 fn last_restart(status: &Value) -> Option<Timestamp> {
-    text(status, &["lastState", "terminated", "finishedAt"]).parse().ok()
+    text(status, &["lastState", "terminated", "finishedAt"])
+        .parse()
+        .ok()
 }
 
 fn has_condition(pod: &Value, kind: &str) -> bool {
@@ -208,7 +215,10 @@ mod tests {
         let status = json!({"phase": "Running", "initContainerStatuses": [
             {"name": "p", "started": true, "ready": true, "state": {"running": {}}}],
             "containerStatuses": [{"name": "a", "ready": true, "state": {"running": {}}}]});
-        assert_eq!(shown(&pod(spec, status)), ("2/2".into(), "Running".into(), "0".into()));
+        assert_eq!(
+            shown(&pod(spec, status)),
+            ("2/2".into(), "Running".into(), "0".into())
+        );
     }
 
     #[test]
@@ -227,8 +237,11 @@ mod tests {
         let mut going = pod(json!({"containers": [{}]}), json!({"phase": "Running"}));
         going["metadata"]["deletionTimestamp"] = "2024-01-01T00:00:00Z".into();
         assert_eq!(shown(&going).1, "Terminating");
-        let done = pod(json!({"containers": [{}]}), json!({"phase": "Succeeded",
-            "containerStatuses": [{"state": {"terminated": {"reason": "Completed"}}}]}));
+        let done = pod(
+            json!({"containers": [{}]}),
+            json!({"phase": "Succeeded",
+            "containerStatuses": [{"state": {"terminated": {"reason": "Completed"}}}]}),
+        );
         assert_eq!(shown(&done).1, "Completed");
     }
 }

@@ -100,7 +100,12 @@ pub(super) fn deployment(object: &Value, now: Timestamp) -> Vec<Value> {
     let status = |key| number(object, &["status", key]);
     let mut cells = vec![
         name(object).into(),
-        format!("{}/{}", status("readyReplicas"), number(object, &["spec", "replicas"])).into(),
+        format!(
+            "{}/{}",
+            status("readyReplicas"),
+            number(object, &["spec", "replicas"])
+        )
+        .into(),
         status("updatedReplicas").into(),
         status("availableReplicas").into(),
         age::since_created(object, now),
@@ -196,7 +201,9 @@ pub(super) fn job(object: &Value, now: Timestamp) -> Vec<Value> {
 fn job_status(object: &Value) -> &'static str {
     let conditions = items(object, &["status", "conditions"]);
     let has = |kind: &str| {
-        conditions.iter().any(|one| one["type"] == kind && one["status"] == "True")
+        conditions
+            .iter()
+            .any(|one| one["type"] == kind && one["status"] == "True")
     };
     if has("Complete") {
         "Complete"
@@ -221,9 +228,18 @@ pub(super) fn cron_job(object: &Value, now: Timestamp) -> Vec<Value> {
         name(object).into(),
         text(object, &["spec", "schedule"]).into(),
         or_none(text(object, &["spec", "timeZone"])),
-        if object["spec"]["suspend"] == true { "True" } else { "False" }.into(),
+        if object["spec"]["suspend"] == true {
+            "True"
+        } else {
+            "False"
+        }
+        .into(),
         items(object, &["status", "active"]).len().into(),
-        if last.is_empty() { "<none>".into() } else { age::since(last, now).into() },
+        if last.is_empty() {
+            "<none>".into()
+        } else {
+            age::since(last, now).into()
+        },
         age::since_created(object, now),
     ]
 }
@@ -268,5 +284,9 @@ fn template(object: &Value) -> [Value; 2] {
 
 fn selector(object: &Value) -> Value {
     let selector = at(object, &["spec", "selector"]);
-    labels(selector.and_then(|selector| selector.get("matchLabels")).or(selector))
+    labels(
+        selector
+            .and_then(|selector| selector.get("matchLabels"))
+            .or(selector),
+    )
 }

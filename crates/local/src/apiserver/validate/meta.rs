@@ -59,7 +59,11 @@ pub(super) fn validate_labels(
     let labels = object::at(value, path).and_then(Value::as_object);
     for (key, value) in labels.into_iter().flatten() {
         if !is_qualified_name(key) {
-            errors.push(FieldError::invalid(field, &key.as_str().into(), QUALIFIED_NAME));
+            errors.push(FieldError::invalid(
+                field,
+                &key.as_str().into(),
+                QUALIFIED_NAME,
+            ));
         }
         if !value.as_str().is_some_and(is_label_word) {
             errors.push(FieldError::invalid(field, value, LABEL_VALUE));
@@ -75,17 +79,27 @@ fn validate_annotations(new: &Value, errors: &mut Vec<FieldError>) {
         // Kubernetes checks the key in lower case.
         if !is_qualified_name(&key.to_ascii_lowercase()) {
             let field = "metadata.annotations";
-            errors.push(FieldError::invalid(field, &key.as_str().into(), QUALIFIED_NAME));
+            errors.push(FieldError::invalid(
+                field,
+                &key.as_str().into(),
+                QUALIFIED_NAME,
+            ));
         }
     }
     if size > MAX_ANNOTATIONS {
-        errors.push(FieldError::too_long("metadata.annotations", MAX_ANNOTATIONS as u64));
+        errors.push(FieldError::too_long(
+            "metadata.annotations",
+            MAX_ANNOTATIONS as u64,
+        ));
     }
 }
 
 fn validate_owners(new: &Value, errors: &mut Vec<FieldError>) {
     let mut controllers = 0;
-    for (index, owner) in object::items(new, &["metadata", "ownerReferences"]).iter().enumerate() {
+    for (index, owner) in object::items(new, &["metadata", "ownerReferences"])
+        .iter()
+        .enumerate()
+    {
         for key in ["apiVersion", "kind", "name", "uid"] {
             if object::text(owner, &[key]).is_empty() {
                 let field = format!("metadata.ownerReferences[{index}].{key}");

@@ -94,14 +94,18 @@ mod tests {
     fn names_have_the_forms_of_rfc_1123_and_1035() {
         assert!(is_dns_label("1a-b") && !is_dns_1035_label("1a-b"));
         assert!(!is_dns_label("A") && !is_dns_label("-a") && !is_dns_label(""));
-        assert!(is_dns_subdomain("a.b-c.d") && !is_dns_subdomain("a..b") && !is_dns_subdomain("a."));
+        assert!(
+            is_dns_subdomain("a.b-c.d") && !is_dns_subdomain("a..b") && !is_dns_subdomain("a.")
+        );
         assert!(is_path_segment("system:node") && !is_path_segment("a/b"));
     }
 
     #[test]
     fn labels_are_qualified_names_and_words() {
         assert!(is_qualified_name("app.kubernetes.io/name") && is_qualified_name("App_1"));
-        assert!(!is_qualified_name("/x") && !is_qualified_name("a/") && !is_qualified_name("a/b/c"));
+        assert!(
+            !is_qualified_name("/x") && !is_qualified_name("a/") && !is_qualified_name("a/b/c")
+        );
         assert!(is_label_word("") && is_label_word("v1.2_x") && !is_label_word("-x"));
         assert!(is_port_name("http-web") && !is_port_name("80") && !is_port_name("a--b"));
     }

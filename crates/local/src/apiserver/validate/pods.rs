@@ -22,7 +22,12 @@ pub(super) fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
 
 /// The template of a workload.
 pub(super) fn validate_template(template: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    validate_labels(template, &format!("{path}.metadata.labels"), &["metadata", "labels"], errors);
+    validate_labels(
+        template,
+        &format!("{path}.metadata.labels"),
+        &["metadata", "labels"],
+        errors,
+    );
     match template.get("spec") {
         Some(spec) => validate_spec(spec, &format!("{path}.spec"), errors),
         None => errors.push(FieldError::required(&format!("{path}.spec.containers"), "")),
@@ -38,7 +43,9 @@ fn validate_spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
         let name = object::text(volume, &["name"]);
         let field = format!("{path}.volumes[{index}].name");
         check_name(name, &field, &mut volumes, errors);
-        let sources = volume.as_object().map_or(0, |map| map.len().saturating_sub(1));
+        let sources = volume
+            .as_object()
+            .map_or(0, |map| map.len().saturating_sub(1));
         if sources > 1 {
             errors.push(FieldError::forbidden(
                 &format!("{path}.volumes[{index}]"),
@@ -55,7 +62,13 @@ fn validate_spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
             validate_container(container, &path, &volumes, errors);
         }
     }
-    check_choice(spec, "restartPolicy", &["Always", "OnFailure", "Never"], path, errors);
+    check_choice(
+        spec,
+        "restartPolicy",
+        &["Always", "OnFailure", "Never"],
+        path,
+        errors,
+    );
     let policies = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
     check_choice(spec, "dnsPolicy", &policies, path, errors);
     let grace = spec["terminationGracePeriodSeconds"].as_i64();
@@ -75,7 +88,13 @@ fn validate_container(
     if object::text(container, &["image"]).trim().is_empty() {
         errors.push(FieldError::required(&format!("{path}.image"), ""));
     }
-    check_choice(container, "imagePullPolicy", &["Always", "IfNotPresent", "Never"], path, errors);
+    check_choice(
+        container,
+        "imagePullPolicy",
+        &["Always", "IfNotPresent", "Never"],
+        path,
+        errors,
+    );
     for (index, port) in object::items(container, &["ports"]).iter().enumerate() {
         let path = format!("{path}.ports[{index}]");
         check_port(port, "containerPort", &path, errors);
@@ -89,11 +108,17 @@ fn validate_container(
     }
     for (index, variable) in object::items(container, &["env"]).iter().enumerate() {
         if object::text(variable, &["name"]).is_empty() {
-            errors.push(FieldError::required(&format!("{path}.env[{index}].name"), ""));
+            errors.push(FieldError::required(
+                &format!("{path}.env[{index}].name"),
+                "",
+            ));
         }
     }
     let mut paths = Vec::new();
-    for (index, mount) in object::items(container, &["volumeMounts"]).iter().enumerate() {
+    for (index, mount) in object::items(container, &["volumeMounts"])
+        .iter()
+        .enumerate()
+    {
         let path = format!("{path}.volumeMounts[{index}]");
         let name = object::text(mount, &["name"]);
         if !volumes.iter().any(|volume| volume == name) {
@@ -104,7 +129,11 @@ fn validate_container(
         if target.is_empty() {
             errors.push(FieldError::required(&field, ""));
         } else if paths.contains(&target) {
-            errors.push(FieldError::invalid(&field, &target.into(), "must be unique"));
+            errors.push(FieldError::invalid(
+                &field,
+                &target.into(),
+                "must be unique",
+            ));
         }
         paths.push(target);
     }
@@ -118,7 +147,10 @@ fn validate_probes(container: &Value, path: &str, errors: &mut Vec<FieldError>) 
             continue;
         };
         let handlers = ["exec", "httpGet", "tcpSocket", "grpc"];
-        let count = handlers.iter().filter(|one| probe.contains_key(**one)).count();
+        let count = handlers
+            .iter()
+            .filter(|one| probe.contains_key(**one))
+            .count();
         let field = format!("{path}.{kind}");
         match count {
             0 => errors.push(FieldError::required(&field, "must specify a handler type")),
@@ -165,7 +197,10 @@ pub(super) fn check_port(value: &Value, key: &str, path: &str, errors: &mut Vec<
     let field = format!("{path}.{key}");
     match value.get(key) {
         None => errors.push(FieldError::required(&field, "")),
-        Some(number) if number.as_i64().is_some_and(|port| (1..=65535).contains(&port)) => {}
+        Some(number)
+            if number
+                .as_i64()
+                .is_some_and(|port| (1..=65535).contains(&port)) => {}
         Some(number) => {
             let detail = "must be between 1 and 65535, inclusive";
             errors.push(FieldError::invalid(&field, number, detail));
@@ -194,7 +229,11 @@ fn validate_change(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
     let mask = |spec: &Value, is_bound: bool| {
         let mut spec = spec.clone();
         let map = object::map(&mut spec);
-        for key in ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"] {
+        for key in [
+            "activeDeadlineSeconds",
+            "tolerations",
+            "terminationGracePeriodSeconds",
+        ] {
             map.remove(key);
         }
         map.remove("schedulingGates");

@@ -14,7 +14,13 @@ pub(super) fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let kind = object::text(spec, &["type"]);
     let kinds = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
     check_choice(spec, "type", &kinds, "spec", &mut errors);
-    check_choice(spec, "sessionAffinity", &["ClientIP", "None"], "spec", &mut errors);
+    check_choice(
+        spec,
+        "sessionAffinity",
+        &["ClientIP", "None"],
+        "spec",
+        &mut errors,
+    );
     validate_labels(spec, "spec.selector", &["selector"], &mut errors);
     let address = object::text(spec, &["clusterIP"]);
     let ports = object::items(spec, &["ports"]);
@@ -27,7 +33,11 @@ pub(super) fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     }
     if address == "None" && matches!(kind, "NodePort" | "LoadBalancer") {
         let detail = "may not be set to 'None' for LoadBalancer and NodePort services";
-        errors.push(FieldError::invalid("spec.clusterIPs[0]", &address.into(), detail));
+        errors.push(FieldError::invalid(
+            "spec.clusterIPs[0]",
+            &address.into(),
+            detail,
+        ));
     }
     validate_ports(ports, &mut errors);
     if let Some(old) = old {

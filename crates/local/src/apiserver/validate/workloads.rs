@@ -15,8 +15,13 @@ pub(super) fn validate(plural: &str, new: &Value, old: Option<&Value>) -> Vec<Fi
             validate_replicas(spec, &mut errors);
             validate_selector(spec, &mut errors);
             validate_template(&spec["template"], "spec.template", &mut errors);
-            check_choice(&spec["template"]["spec"], "restartPolicy", &["Always"],
-                "spec.template.spec", &mut errors);
+            check_choice(
+                &spec["template"]["spec"],
+                "restartPolicy",
+                &["Always"],
+                "spec.template.spec",
+                &mut errors,
+            );
             check_immutable(spec, old, "selector", &mut errors);
             if plural == "statefulsets" {
                 validate_stateful_change(spec, old, &mut errors);
@@ -47,7 +52,11 @@ pub(super) fn validate(plural: &str, new: &Value, old: Option<&Value>) -> Vec<Fi
 fn validate_replicas(spec: &Value, errors: &mut Vec<FieldError>) {
     if let Some(replicas) = spec["replicas"].as_i64().filter(|count| *count < 0) {
         let detail = "must be greater than or equal to 0";
-        errors.push(FieldError::invalid("spec.replicas", &replicas.into(), detail));
+        errors.push(FieldError::invalid(
+            "spec.replicas",
+            &replicas.into(),
+            detail,
+        ));
     }
 }
 
@@ -56,7 +65,11 @@ fn validate_selector(spec: &Value, errors: &mut Vec<FieldError>) {
         errors.push(FieldError::required("spec.selector", ""));
         let detail = "`selector` does not match template `labels`";
         let labels = spec["template"]["metadata"]["labels"].clone();
-        errors.push(FieldError::invalid("spec.template.metadata.labels", &labels, detail));
+        errors.push(FieldError::invalid(
+            "spec.template.metadata.labels",
+            &labels,
+            detail,
+        ));
         return;
     };
     match LabelSelector::from_value(selector) {
@@ -71,7 +84,11 @@ fn validate_selector(spec: &Value, errors: &mut Vec<FieldError>) {
             if !parsed.matches(template) {
                 let labels = &template["metadata"]["labels"];
                 let detail = "`selector` does not match template `labels`";
-                errors.push(FieldError::invalid("spec.template.metadata.labels", labels, detail));
+                errors.push(FieldError::invalid(
+                    "spec.template.metadata.labels",
+                    labels,
+                    detail,
+                ));
             }
         }
     }
@@ -105,7 +122,10 @@ fn validate_stateful_change(spec: &Value, old: Option<&Value>, errors: &mut Vec<
     let fixed = |spec: &Value| {
         let mut spec = spec.clone();
         object::map(&mut spec).retain(|key, _| {
-            matches!(key.as_str(), "serviceName" | "podManagementPolicy" | "volumeClaimTemplates")
+            matches!(
+                key.as_str(),
+                "serviceName" | "podManagementPolicy" | "volumeClaimTemplates"
+            )
         });
         spec
     };

@@ -84,12 +84,7 @@ fn check_enum(value: &Value, schema: &Value, path: &str, errors: &mut Vec<FieldE
     }
 }
 
-fn walk_object(
-    map: &Map<String, Value>,
-    schema: &Value,
-    path: &str,
-    errors: &mut Vec<FieldError>,
-) {
+fn walk_object(map: &Map<String, Value>, schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let child = |key: &str| match path {
         "" => key.to_owned(),
         path => format!("{path}.{key}"),
@@ -101,10 +96,20 @@ fn walk_object(
         }
     }
     for (bound, is_least) in [("minProperties", true), ("maxProperties", false)] {
-        check_count(map.len(), schema, bound, is_least, "properties", path, errors);
+        check_count(
+            map.len(),
+            schema,
+            bound,
+            is_least,
+            "properties",
+            path,
+            errors,
+        );
     }
     let properties = schema.get("properties").and_then(Value::as_object);
-    let others = schema.get("additionalProperties").filter(|one| one.is_object());
+    let others = schema
+        .get("additionalProperties")
+        .filter(|one| one.is_object());
     for (key, value) in map {
         if path.is_empty() && key == "metadata" {
             continue;
@@ -163,7 +168,9 @@ fn check_duplicates(items: &[Value], schema: &Value, path: &str, errors: &mut Ve
         match kind {
             Some("set") => Some(item.clone()),
             Some("map") => {
-                let parts = keys.iter().filter_map(|key| Some(((*key).to_owned(), item.get(key)?.clone())));
+                let parts = keys
+                    .iter()
+                    .filter_map(|key| Some(((*key).to_owned(), item.get(key)?.clone())));
                 Some(Value::Object(parts.collect()))
             }
             _ => is_set(schema, "uniqueItems").then(|| item.clone()),
@@ -216,7 +223,9 @@ fn has_format(text: &str, format: &str) -> bool {
     match format {
         "date-time" => text.parse::<jiff::Timestamp>().is_ok(),
         "date" => text.parse::<jiff::civil::Date>().is_ok(),
-        "byte" => base64::engine::general_purpose::STANDARD.decode(text).is_ok(),
+        "byte" => base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .is_ok(),
         "ipv4" => text.parse::<std::net::Ipv4Addr>().is_ok(),
         "ipv6" => text.parse::<std::net::Ipv6Addr>().is_ok(),
         _ => true,
@@ -229,7 +238,11 @@ fn check_number(value: &Value, schema: &Value, path: &str, errors: &mut Vec<Fiel
     if let Some(least) = bound("minimum") {
         let is_strict = is_set(schema, "exclusiveMinimum");
         if number < least || (is_strict && number <= least) {
-            let words = if is_strict { "greater than" } else { "greater than or equal to" };
+            let words = if is_strict {
+                "greater than"
+            } else {
+                "greater than or equal to"
+            };
             let detail = format!("{path} in body should be {words} {least}");
             errors.push(FieldError::invalid(path, value, &detail));
         }
@@ -237,7 +250,11 @@ fn check_number(value: &Value, schema: &Value, path: &str, errors: &mut Vec<Fiel
     if let Some(most) = bound("maximum") {
         let is_strict = is_set(schema, "exclusiveMaximum");
         if number > most || (is_strict && number >= most) {
-            let words = if is_strict { "less than" } else { "less than or equal to" };
+            let words = if is_strict {
+                "less than"
+            } else {
+                "less than or equal to"
+            };
             let detail = format!("{path} in body should be {words} {most}");
             errors.push(FieldError::invalid(path, value, &detail));
         }
