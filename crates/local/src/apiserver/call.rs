@@ -48,6 +48,8 @@ pub(crate) struct Call {
     pub(crate) name: String,
     /// Empty for the object itself.
     pub(crate) subresource: String,
+    /// What follows the subresource in the path; only `proxy` has a use for it.
+    pub(crate) tail: String,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -99,6 +101,11 @@ impl Query {
         self.0.push((name.to_owned(), value.to_owned()));
     }
 
+    /// The parameters as text again.
+    pub(crate) fn to_text(&self) -> String {
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.0).finish()
+    }
+
     pub(crate) fn flag(&self, name: &str) -> bool {
         matches!(self.get(name), "true" | "1" | "True" | "TRUE" | "t" | "T")
     }
@@ -147,6 +154,7 @@ impl Call {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             subresource: String::new(),
+            tail: String::new(),
             query: self.query.clone(),
             headers: self.headers.clone(),
             body: self.body.clone(),
@@ -248,12 +256,26 @@ pub(crate) fn target(
         namespace: namespace.to_owned(),
         name: name.to_owned(),
         subresource: subresource.to_owned(),
+        tail: tail(head.uri.path(), rest.len()),
         query,
         headers: head.headers,
         body,
         user,
         warnings: Vec::new(),
     })))
+}
+
+/// The part of a path behind the subresource, as the client wrote it. `parts` counts the segments
+/// from the resource's on: what follows the first three of them is wanted.
+fn tail(path: &str, parts: usize) -> String {
+    let wanted = parts.saturating_sub(3);
+    let is_slashed = wanted > 0 && path.ends_with('/');
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let mut tail = segments[segments.len() - wanted..].join("/");
+    if is_slashed {
+        tail.push('/');
+    }
+    tail
 }
 
 fn is_of_namespace(tail: &[&str]) -> bool {
@@ -289,7 +311,7 @@ fn form(headers: &HeaderMap, query: &Query, subresource: &str) -> Result<Form, F
         .map(str::trim)
         .filter(|value| !value.is_empty())
         .collect();
-    if accepted.is_empty() || subresource == "log" {
+    if accepted.is_empty() || matches!(subresource, "log" | "proxy") {
         return Ok(Form::Objects);
     }
     for media in &accepted {
@@ -385,6 +407,15 @@ mod tests {
             ),
             ("default", "a", "log")
         );
+    }
+
+    #[test]
+    fn a_path_behind_the_proxy_is_the_pods() {
+        let base = "/api/v1/namespaces/default/pods/a:80/proxy";
+        for (uri, tail) in [("", ""), ("/", ""), ("/x/y%2Fz?q=1", "x/y%2Fz"), ("/x/", "x/")] {
+            let call = call("GET", &format!("{base}{uri}")).unwrap();
+            assert_eq!((call.name.as_str(), call.tail.as_str()), ("a:80", tail), "{uri}");
+        }
     }
 
     #[test]
