@@ -1,36 +1,35 @@
-//! Injection: what the mutating webhook makes of a pod, as a pure function on its JSON.
-//!
-//! It decides whether a pod gets a sidecar, and if so adds what Istio adds: the init container that
-//! captures traffic, the proxy as a native sidecar (an init container that keeps running), their
-//! volumes, labels and annotations, and probes that lead through the proxy. It talks to nobody;
-//! `webhook` does.
+//! Injection: what a pod becomes when it joins the mesh. A pod in, a pod out; no I/O.
 //!
 //! ```text
-//! wanted(pod, namespace) ─► no, because …
-//!          └─ yes ─► inject(pod, template) ─► the pod as it should be ─► JSON patch
+//! initContainers: istio-init  (capture: rules that send the pod's traffic to the proxy)
+//!                 istio-proxy (a native sidecar: starts before the application, ends after it)
+//! volumes, labels and annotations, and the application's probes led through the proxy
 //! ```
 //!
-//! What a pod asks for by annotations is checked here, and a wrong value refuses the pod with the
-//! annotation's name, as a pod whose traffic is captured otherwise than asked for is worse.
+//! Names, ports, labels and annotations are Istio's. The API server's selectors decide about
+//! namespaces; what is decided here is what selectors cannot see.
 
-mod annotations;
-mod container;
+mod capture;
 mod metadata;
 mod probes;
+mod proxy_config;
+mod sidecar;
 
-use json_patch::Patch;
+use std::collections::BTreeMap;
+
+use lateen_api::workload;
 use serde_json::{Map, Value, json};
 
-pub use annotations::Invalid;
-
-/// The name of the proxy's container.
+/// The container of the proxy.
 pub const PROXY: &str = "istio-proxy";
-/// The name of the container that captures traffic.
-pub const INIT: &str = "istio-init";
-/// The annotation that tells that a pod was injected, and with what.
-pub const STATUS: &str = "sidecar.istio.io/status";
 
-/// Namespaces whose pods are never injected: the cluster itself must start without the mesh.
+/// The container that installs the capture.
+pub const INIT: &str = "istio-init";
+
+/// The port on which the proxy tells of itself and of the application's health.
+const STATUS_PORT: u16 = 15020;
+
+/// Namespaces whose pods must run when nothing else does.
 const NEVER: [&str; 4] = [
     "kube-system",
     "kube-public",
@@ -38,159 +37,284 @@ const NEVER: [&str; 4] = [
     "local-path-storage",
 ];
 
-/// What all injected pods have in common.
+/// What is the same for every pod.
 #[derive(Debug, Clone)]
 pub struct Template {
-    /// The image of the proxy.
-    pub proxy_image: String,
+    /// The proxy's image.
+    pub image: String,
     /// The control plane's revision.
     pub revision: String,
+    /// The namespace of the control plane.
+    pub namespace: String,
     /// The name of the cluster.
     pub cluster: String,
-    /// `host:port` of the control plane.
-    pub discovery_address: String,
-    /// The trust domain of the mesh.
+    /// The trust domain.
     pub trust_domain: String,
-    /// `defaultConfig` of MeshConfig.
+    /// The domain of the cluster's services.
+    pub cluster_domain: String,
+    /// Where proxies find the control plane.
+    pub discovery_address: String,
+    /// MeshConfig's `defaultConfig`.
     pub default_config: Map<String, Value>,
-    /// Whether annotations lead scrapers of the application's metrics to the proxy.
+    /// MeshConfig's `enablePrometheusMerge`.
     pub is_prometheus_merged: bool,
 }
 
-/// Whether a pod gets a sidecar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It does.
-    Inject,
-    /// It does not, for this reason.
-    Skip(&'static str),
+/// What becomes of a pod.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// It is left as it is.
+    Skipped(&'static str),
+    /// It joins the mesh.
+    Injected {
+        /// The pod.
+        pod: Value,
+        /// What its author should know.
+        warnings: Vec<String>,
+    },
 }
 
-/// Decides whether a pod of `namespace` gets a sidecar. The webhook's selectors have decided most
-/// of it before; this is what they cannot say.
-pub fn wanted(pod: &Value, namespace: &str) -> Verdict {
-    if NEVER.contains(&namespace) {
-        return Verdict::Skip("its namespace belongs to the cluster itself");
-    }
-    let spec = &pod["spec"];
-    if spec["hostNetwork"] == true {
-        return Verdict::Skip("it uses the host's network, which is not its own to capture");
-    }
-    let metadata = &pod["metadata"];
-    let key = "sidecar.istio.io/inject";
-    let asked = metadata["labels"]
-        .get(key)
-        .or_else(|| metadata["annotations"].get(key));
-    if let Some("false" | "no" | "n" | "off" | "0") = asked.and_then(Value::as_str) {
-        return Verdict::Skip("it asks for none");
-    }
-    if metadata["annotations"].get(STATUS).is_some() && existing_proxy(spec).is_some() {
-        return Verdict::Skip("it is injected already");
-    }
-    Verdict::Inject
+/// Why a pod can neither join nor be left alone: its author asked for something impossible.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{at}: {why}")]
+pub struct Refused {
+    /// The annotation or field.
+    pub at: String,
+    /// What is wrong with it, and what to write.
+    pub why: String,
 }
 
-/// The pod with a sidecar.
+/// The pod while it is worked on.
+struct Work<'a> {
+    template: &'a Template,
+    namespace: &'a str,
+    /// The pod as it came.
+    original: &'a Value,
+    pod: Value,
+    warnings: Vec<String>,
+}
+
+/// Injects a pod that is about to be created in a namespace.
 ///
 /// # Errors
-/// The first annotation whose value is wrong.
-pub fn inject(pod: &Value, namespace: &str, template: &Template) -> Result<Value, Invalid> {
-    let settings = annotations::read(pod, &template.default_config)?;
-    let mut injected = pod.clone();
-    let own = take_existing_proxy(&mut injected["spec"]);
-    let probers = if settings.rewrites_probes {
-        probes::rewrite(&mut injected["spec"], settings.status_port)
-    } else {
-        Map::new()
+/// When an annotation cannot be followed.
+pub fn inject(pod: &Value, namespace: &str, template: &Template) -> Result<Outcome, Refused> {
+    if let Some(reason) = skip(pod, namespace) {
+        return Ok(Outcome::Skipped(reason));
+    }
+    let mut work = Work {
+        template,
+        namespace,
+        original: pod,
+        pod: pod.clone(),
+        warnings: Vec::new(),
     };
-    let identity = metadata::Identity::of(pod, namespace);
-    let mut proxy = container::proxy(pod, template, &settings, &identity, &probers);
-    if let Some(own) = own {
-        overlay(&mut proxy, &own);
-    }
-    let init = container::init(template, &settings);
-    let spec = &mut injected["spec"];
-    prepend(spec, "initContainers", vec![init, proxy]);
-    for volume in container::volumes() {
-        add_missing(spec, "volumes", volume);
-    }
-    metadata::mark(&mut injected, template, &settings, &identity);
-    Ok(injected)
+    work.check_templates()?;
+    let config = proxy_config::merged(&work)?;
+    let probers = work.rewrite_probes();
+    let scrape = work.metadata();
+    let init = work.init_container()?;
+    let proxy = work.proxy_container(&config, &probers, scrape)?;
+    work.place(init, proxy);
+    work.add_volumes();
+    work.set_status();
+    Ok(Outcome::Injected {
+        pod: work.pod,
+        warnings: work.warnings,
+    })
 }
 
-/// The difference that the API server is to apply.
-pub fn patch(pod: &Value, injected: &Value) -> Patch {
-    json_patch::diff(pod, injected)
+/// Why a pod is left alone.
+fn skip(pod: &Value, namespace: &str) -> Option<&'static str> {
+    if pod["spec"]["hostNetwork"] == true {
+        return Some("it uses the network of its node");
+    }
+    if NEVER.contains(&namespace) {
+        return Some("pods of this namespace never join the mesh");
+    }
+    // The label wins over the annotation, which is the old way.
+    let wish = label(pod, "sidecar.istio.io/inject")
+        .or_else(|| annotation(pod, "sidecar.istio.io/inject"));
+    if wish.is_some_and(|wish| matches!(wish, "false" | "no" | "off" | "n")) {
+        return Some("sidecar.istio.io/inject is false");
+    }
+    if annotation(pod, "sidecar.istio.io/status").is_some() && has_container(pod, PROXY) {
+        return Some("it has joined already");
+    }
+    None
 }
 
-/// A container of this name that the pod's author wrote, to set single fields of the proxy.
-fn existing_proxy(spec: &Value) -> Option<(&'static str, usize)> {
-    ["initContainers", "containers"]
+fn has_container(pod: &Value, name: &str) -> bool {
+    let lists = ["containers", "initContainers"].map(|list| pod["spec"][list].as_array());
+    lists
         .into_iter()
-        .find_map(|list| {
-            let index = spec[list]
-                .as_array()?
-                .iter()
-                .position(|container| container["name"] == PROXY)?;
-            Some((list, index))
-        })
+        .flatten()
+        .flatten()
+        .any(|container| container["name"] == name)
 }
 
-fn take_existing_proxy(spec: &mut Value) -> Option<Value> {
-    let (list, index) = existing_proxy(spec)?;
-    Some(spec[list].as_array_mut()?.remove(index))
+fn annotation<'a>(pod: &'a Value, key: &str) -> Option<&'a str> {
+    pod["metadata"]["annotations"].get(key)?.as_str()
 }
 
-/// Lays the author's fields over the proxy's: maps and named lists are merged, the rest replaced.
-/// The image `auto` stands for ours.
-fn overlay(proxy: &mut Value, own: &Value) {
-    match (proxy, own) {
-        (Value::Object(proxy), Value::Object(own)) => {
-            for (key, value) in own {
-                if key == "image" && value == "auto" {
-                    continue;
-                }
-                match proxy.get_mut(key) {
-                    Some(under) => overlay(under, value),
-                    None => drop(proxy.insert(key.clone(), value.clone())),
-                }
+fn label<'a>(pod: &'a Value, key: &str) -> Option<&'a str> {
+    pod["metadata"]["labels"].get(key)?.as_str()
+}
+
+fn refuse(at: &str, why: impl Into<String>) -> Refused {
+    Refused {
+        at: at.to_owned(),
+        why: why.into(),
+    }
+}
+
+// === impl Work ===
+
+impl Work<'_> {
+    fn annotation(&self, key: &str) -> Option<&str> {
+        annotation(self.original, key)
+    }
+
+    /// Only the template of sidecars exists; a pod that asks for another one must not get a
+    /// sidecar in its place.
+    fn check_templates(&self) -> Result<(), Refused> {
+        let key = "inject.istio.io/templates";
+        match self.annotation(key) {
+            None | Some("sidecar" | "") => Ok(()),
+            Some(other) => Err(refuse(
+                &format!("annotation {key}"),
+                format!("{other:?} is not available; only \"sidecar\" is"),
+            )),
+        }
+    }
+
+    /// The pod as far as its identity is concerned.
+    fn identity(&self) -> workload::Pod {
+        let metadata = &self.original["metadata"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let owners = metadata["ownerReferences"].as_array();
+        let controller = owners
+            .into_iter()
+            .flatten()
+            .find(|owner| owner["controller"] == true);
+        let mut name = text(&metadata["name"]);
+        if name.is_empty() {
+            // The name is given later; what stands before it is what its author chose.
+            let generate_name = text(&metadata["generateName"]);
+            generate_name.trim_end_matches('-').clone_into(&mut name);
+        }
+        let service_account = text(&self.original["spec"]["serviceAccountName"]);
+        workload::Pod {
+            name,
+            namespace: self.namespace.to_owned(),
+            labels: lateen_api::Object(self.original).labels(),
+            controller: controller.map(|owner| workload::Owner {
+                kind: text(&owner["kind"]),
+                name: text(&owner["name"]),
+            }),
+            service_account: if service_account.is_empty() {
+                "default".into()
+            } else {
+                service_account
+            },
+            node: String::new(),
+        }
+    }
+
+    /// Puts the two containers first, so that the application's own init containers are in the
+    /// mesh already.
+    fn place(&mut self, init: Option<Value>, proxy: Value) {
+        let is_ours = |container: &Value| container["name"] == INIT || container["name"] == PROXY;
+        let spec = &mut self.pod["spec"];
+        if let Some(containers) = spec["containers"].as_array_mut() {
+            containers.retain(|container| !is_ours(container));
+        }
+        let old = spec["initContainers"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let others = old.into_iter().filter(|container| !is_ours(container));
+        let list: Vec<Value> = init.into_iter().chain([proxy]).chain(others).collect();
+        spec["initContainers"] = list.into();
+    }
+
+    fn add_volumes(&mut self) {
+        let volumes = sidecar::volumes();
+        let list = &mut self.pod["spec"]["volumes"];
+        if !list.is_array() {
+            *list = json!([]);
+        }
+        let Some(list) = list.as_array_mut() else {
+            return;
+        };
+        for volume in volumes {
+            if !list.iter().any(|other| other["name"] == volume["name"]) {
+                list.push(volume);
             }
         }
-        (Value::Array(proxy), Value::Array(own))
-            if own.iter().all(|item| item["name"].is_string()) =>
-        {
-            for item in own {
-                match proxy.iter_mut().find(|under| under["name"] == item["name"]) {
-                    Some(under) => overlay(under, item),
-                    None => proxy.push(item.clone()),
-                }
-            }
+    }
+
+    /// What was done, for tools and for the next time that the pod comes by.
+    fn set_status(&mut self) {
+        let names = |list: &Value| -> Vec<Value> {
+            let items = list.as_array().into_iter().flatten();
+            items.map(|item| item["name"].clone()).collect()
+        };
+        let init = names(&self.pod["spec"]["initContainers"]);
+        let ours = init
+            .into_iter()
+            .filter(|name| name == INIT || name == PROXY);
+        let status = json!({
+            "initContainers": ours.collect::<Vec<_>>(),
+            "containers": null,
+            "volumes": names(&sidecar::volumes().into()),
+            "imagePullSecrets": null,
+            "revision": self.template.revision,
+        });
+        self.set_annotation("sidecar.istio.io/status", status.to_string());
+    }
+
+    fn set_annotation(&mut self, key: &str, value: impl Into<String>) {
+        self.set_metadata("annotations", key, value.into());
+    }
+
+    /// Sets a label unless its author has.
+    fn default_label(&mut self, key: &str, value: impl Into<String>) {
+        if label(&self.pod, key).is_none() {
+            self.set_metadata("labels", key, value.into());
         }
-        (proxy, own) => *proxy = own.clone(),
+    }
+
+    fn set_metadata(&mut self, map: &str, key: &str, value: String) {
+        let map = &mut self.pod["metadata"][map];
+        if !map.is_object() {
+            *map = json!({});
+        }
+        map[key] = value.into();
     }
 }
 
-/// Puts items before those of a list, which is made if there is none.
-fn prepend(spec: &mut Value, list: &str, mut items: Vec<Value>) {
-    if let Some(old) = spec[list].as_array() {
-        // A second pass over a pod replaces what the first one added.
-        items.extend(
-            old.iter()
-                .filter(|item| item["name"] != INIT && item["name"] != PROXY)
-                .cloned(),
-        );
-    }
-    spec[list] = json!(items);
-}
+/// Environment variables by name, in the order in which they were added.
+#[derive(Debug, Default)]
+struct Env(Vec<Value>);
 
-fn add_missing(spec: &mut Value, list: &str, item: Value) {
-    if !spec[list].is_array() {
-        spec[list] = json!([]);
+impl Env {
+    fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.0.push(json!({ "name": name, "value": value.into() }));
     }
-    if let Some(items) = spec[list].as_array_mut()
-        && !items.iter().any(|other| other["name"] == item["name"])
-    {
-        items.push(item);
+
+    fn field(&mut self, name: &str, path: &str) {
+        self.0.push(json!({
+            "name": name,
+            "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": path } }
+        }));
+    }
+
+    fn extend(&mut self, pairs: &BTreeMap<String, String>) {
+        for (name, value) in pairs {
+            self.0.retain(|entry| entry["name"] != name.as_str());
+            self.set(name, value.as_str());
+        }
     }
 }
 

@@ -1,4 +1,70 @@
-//! The control plane: turns what users write in the Kubernetes API into live configuration of
-//! every proxy, injects proxies into pods, and validates what is applied.
+//! The control plane: discovery, push, injection, validation, and what it tells users.
 //!
-//! It never carries traffic, and knows proxies only through `lateen-xds`.
+//! It knows no proxy but through `lateen-xds`, and has one source of truth, the Kubernetes API:
+//! on a cluster that of the cluster, on a laptop that of the local one. It cannot tell them apart.
+//!
+//! ```text
+//!                watch ──► engine ──► index (a value) ──► xds::server::Publisher ──► proxies 15010
+//! Kubernetes API   │                    ▲  │                        │
+//!                  │      webhook 15017 ┘  └──► status ◄── NACKs ───┘
+//!                  └── authority, registration (the webhooks' certificate)
+//!                             debug 8080, metrics 15014
+//! ```
+//!
+//! Invariants:
+//! - Nothing is served before every watch has listed its objects: a part of the mesh would make
+//!   proxies forget the rest.
+//! - While the API server is away, everything goes on with what is known.
+//! - A bad object changes nothing but its own `status`.
+
+mod debug;
+mod engine;
+mod http;
+pub mod index;
+pub mod inject;
+pub mod mesh_config;
+mod metrics;
+pub mod rbac;
+mod run;
+mod settings;
+pub mod status;
+mod watch;
+mod webhook;
+
+pub use run::{run, run_with};
+pub use settings::Settings;
+
+/// The Secret in which the authority of the webhooks' certificates is kept.
+pub const WEBHOOK_CA_SECRET: &str = "istiod-webhook-ca";
+
+/// Why the control plane cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server does not answer, or forbids what is needed.
+    #[error("Kubernetes API: {0}")]
+    Kubernetes(#[from] kube::Error),
+    /// There is no way to the API server.
+    #[error("no cluster to connect to: {0}; run in a cluster or give a kubeconfig")]
+    Configuration(String),
+    /// A port cannot be listened to.
+    #[error("{0}")]
+    Listen(#[from] std::io::Error),
+    /// A certificate cannot be made.
+    #[error("certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
+    /// TLS cannot be set up.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The xDS server failed.
+    #[error(transparent)]
+    Xds(#[from] lateen_xds::Error),
+    /// Others keep changing what has to be changed.
+    #[error("{what} is being changed by others; starting again may help")]
+    Contended {
+        /// The object.
+        what: String,
+    },
+    /// A watch ended, which none does while the program runs.
+    #[error("a watch of the cluster ended")]
+    Watch,
+}

@@ -1,137 +1,77 @@
-//! What injection says in a pod's labels and annotations, and what it takes from them.
+//! Labels and annotations of an injected pod.
 
-use lateen_api::workload::{self, Owner, Pod};
-use lateen_model::Labels;
-use serde_json::{Map, Value, json};
+use lateen_api::workload;
+use serde_json::{Value, json};
 
-use super::annotations::Settings;
-use super::{INIT, PROXY, STATUS, Template};
+use super::{PROXY, STATUS_PORT, Work, annotation};
 
-/// Who the pod's workload is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Identity {
-    /// The namespace.
-    pub(super) namespace: String,
-    /// The name of the workload above the pod.
-    pub(super) workload: String,
-    /// Istio's reference to that workload.
-    pub(super) owner: String,
-    /// The canonical service.
-    pub(super) canonical_name: String,
-    /// The canonical revision.
-    pub(super) canonical_revision: String,
-}
+/// The longest value of a label.
+const MAX_LABEL: usize = 63;
 
-// === impl Identity ===
+impl Work<'_> {
+    /// Sets labels and annotations. Answers what the pod said about scraping, which the proxy
+    /// needs when it takes the place of the application there.
+    pub(super) fn metadata(&mut self) -> Option<Value> {
+        let identity = self.identity();
+        let name = workload::canonical_name(&identity.labels, &workload::name(&identity));
+        let revision = workload::canonical_revision(&identity.labels);
+        self.default_label("service.istio.io/canonical-name", cut(&name));
+        self.default_label("service.istio.io/canonical-revision", cut(&revision));
+        self.default_label("security.istio.io/tlsMode", "istio");
+        self.set_annotation("istio.io/rev", self.template.revision.clone());
+        self.default_container();
+        self.prometheus()
+    }
 
-impl Identity {
-    /// Reads a pod, which has no name yet if a controller made it.
-    pub(super) fn of(pod: &Value, namespace: &str) -> Self {
-        let metadata = &pod["metadata"];
-        let labels = metadata["labels"].as_object().into_iter().flatten();
-        let labels: Labels = labels
-            .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-            .collect();
-        let owners = metadata["ownerReferences"].as_array();
-        let controller =
-            owners.and_then(|owners| owners.iter().find(|owner| owner["controller"] == true));
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let mut name = text(&metadata["name"]);
-        if name.is_empty() {
-            text(&metadata["generateName"])
-                .trim_end_matches('-')
-                .clone_into(&mut name);
-        }
-        let described = Pod {
-            name,
-            namespace: namespace.to_owned(),
-            labels: labels.clone(),
-            controller: controller.map(|owner| Owner {
-                kind: text(&owner["kind"]),
-                name: text(&owner["name"]),
-            }),
-            ..Pod::default()
+    /// `kubectl logs` and `exec` mean the application, not the proxy.
+    fn default_container(&mut self) {
+        let containers = self.original["spec"]["containers"].as_array();
+        let names = containers
+            .into_iter()
+            .flatten()
+            .filter_map(|c| c["name"].as_str());
+        let Some(first) = names
+            .filter(|name| *name != PROXY)
+            .map(str::to_owned)
+            .next()
+        else {
+            return;
         };
-        let workload = workload::name(&described);
-        let (api, kind) = match controller {
-            Some(owner) if owner["kind"] == "ReplicaSet" => {
-                ("apis/apps/v1".to_owned(), "deployments".to_owned())
+        for key in ["default-container", "default-logs-container"] {
+            let key = format!("kubectl.kubernetes.io/{key}");
+            if annotation(&self.pod, &key).is_none() {
+                self.set_annotation(&key, first.clone());
             }
-            Some(owner) => (
-                api_path(&owner["apiVersion"]),
-                format!("{}s", text(&owner["kind"]).to_lowercase()),
-            ),
-            None => ("api/v1".to_owned(), "pods".to_owned()),
-        };
-        Self {
-            owner: format!("kubernetes://{api}/namespaces/{namespace}/{kind}/{workload}"),
-            canonical_name: workload::canonical_name(&labels, &workload),
-            canonical_revision: workload::canonical_revision(&labels),
-            namespace: namespace.to_owned(),
-            workload,
         }
     }
-}
 
-fn api_path(api_version: &Value) -> String {
-    match api_version.as_str().unwrap_or("v1") {
-        core if !core.contains('/') => format!("api/{core}"),
-        group => format!("apis/{group}"),
-    }
-}
-
-/// Marks a pod as injected.
-pub(super) fn mark(pod: &mut Value, template: &Template, settings: &Settings, identity: &Identity) {
-    let container = pod["spec"]["containers"][0]["name"].clone();
-    let labels = entries(pod, "labels");
-    let mut default = |key: &str, value: &str| {
-        labels.entry(key).or_insert_with(|| value.into());
-    };
-    default("security.istio.io/tlsMode", "istio");
-    default("service.istio.io/canonical-name", &identity.canonical_name);
-    default(
-        "service.istio.io/canonical-revision",
-        &identity.canonical_revision,
-    );
-    let annotations = entries(pod, "annotations");
-    if template.is_prometheus_merged && settings.merges_metrics {
-        // What the application had goes to the proxy, which serves both (see `container::proxy`).
-        annotations.insert("prometheus.io/scrape".into(), "true".into());
-        annotations.insert(
-            "prometheus.io/port".into(),
-            settings.status_port.to_string().into(),
-        );
-        annotations.insert("prometheus.io/path".into(), "/stats/prometheus".into());
-    }
-    for key in [
-        "kubectl.kubernetes.io/default-container",
-        "kubectl.kubernetes.io/default-logs-container",
-    ] {
-        if !annotations.contains_key(key) && container.is_string() {
-            annotations.insert(key.into(), container.clone());
+    /// Leads scrapers to the proxy, which adds the application's metrics to its own.
+    fn prometheus(&mut self) -> Option<Value> {
+        let wish = self.annotation("prometheus.istio.io/merge-metrics");
+        let is_merged = wish.map_or(self.template.is_prometheus_merged, |wish| wish == "true");
+        let scrape = self.annotation("prometheus.io/scrape").map(str::to_owned);
+        if !is_merged || scrape.as_deref() == Some("false") {
+            return None;
         }
+        let port = self.annotation("prometheus.io/port").map(str::to_owned);
+        let path = self.annotation("prometheus.io/path").map(str::to_owned);
+        self.set_annotation("prometheus.io/scrape", "true");
+        self.set_annotation("prometheus.io/port", STATUS_PORT.to_string());
+        self.set_annotation("prometheus.io/path", "/stats/prometheus");
+        if scrape.as_deref() != Some("true") {
+            return None;
+        }
+        Some(json!({
+            "scrape": "true",
+            "path": path.unwrap_or_default(),
+            "port": port.unwrap_or_else(|| "80".into()),
+        }))
     }
-    annotations.insert("istio.io/rev".into(), template.revision.clone().into());
-    let volumes: Vec<Value> = super::container::volumes()
-        .iter()
-        .map(|volume| volume["name"].clone())
-        .collect();
-    let status = json!({
-        "initContainers": [INIT, PROXY],
-        "containers": null,
-        "volumes": volumes,
-        "imagePullSecrets": null,
-        "revision": template.revision
-    });
-    annotations.insert(STATUS.into(), status.to_string().into());
 }
 
-fn entries<'a>(pod: &'a mut Value, field: &str) -> &'a mut Map<String, Value> {
-    let entry = &mut pod["metadata"][field];
-    if !entry.is_object() {
-        *entry = json!({});
-    }
-    entry
-        .as_object_mut()
-        .expect("it was made an object just now")
+/// Cuts a text to what a label may hold: at most 63 characters, the last a letter or digit.
+fn cut(text: &str) -> String {
+    let cut: String = text.chars().take(MAX_LABEL).collect();
+    cut.trim_end_matches(|c: char| !c.is_ascii_alphanumeric())
+        .to_owned()
 }

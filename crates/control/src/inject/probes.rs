@@ -1,87 +1,84 @@
-//! Probes of the application: rewritten so that they come through the proxy's status port.
-//!
-//! The kubelet's probes come from outside of the pod. The proxy asks the application from inside,
-//! where nothing is captured, so probes work whatever the mesh demands of its peers.
+//! The application's probes, led through the proxy: the kubelet is not in the mesh, so once only
+//! the mesh may call the application, its probes would fail. The proxy carries them out instead.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-/// The probes, with the last part of the path that Istio gives them.
+use super::{PROXY, STATUS_PORT, Work};
+
+/// The probes of a container with the last part of the path that each gets.
 const PROBES: [(&str, &str); 3] = [
     ("livenessProbe", "livez"),
     ("readinessProbe", "readyz"),
     ("startupProbe", "startupz"),
 ];
 
-/// Rewrites the probes of a pod's containers and returns what the proxy has to ask instead, by
-/// path: the value of `ISTIO_KUBE_APP_PROBERS`.
-pub(super) fn rewrite(spec: &mut Value, status_port: u16) -> Map<String, Value> {
-    let mut probers = Map::new();
-    for list in ["containers", "initContainers"] {
-        for container in spec
-            .get_mut(list)
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten()
-        {
-            let name = container["name"].as_str().unwrap_or_default().to_owned();
-            let ports = container["ports"].clone();
-            for (field, last) in PROBES {
-                let Some(probe) = container.get_mut(field).filter(|probe| probe.is_object()) else {
-                    continue;
-                };
-                let path = format!("/app-health/{name}/{last}");
-                if let Some(prober) = prober(probe, &ports) {
-                    redirect(probe, &path, status_port);
-                    probers.insert(path, prober);
+impl Work<'_> {
+    /// Rewrites the probes of every container; answers the originals by their new path.
+    pub(super) fn rewrite_probes(&mut self) -> BTreeMap<String, Value> {
+        let mut originals = BTreeMap::new();
+        if self.annotation("sidecar.istio.io/rewriteAppHTTPProbers") == Some("false") {
+            return originals;
+        }
+        for list in ["containers", "initContainers"] {
+            let containers = self.pod["spec"][list].as_array_mut();
+            for container in containers.into_iter().flatten() {
+                if container["name"] != PROXY {
+                    rewrite(container, &mut originals);
                 }
             }
         }
+        originals
     }
-    probers
 }
 
-/// What the proxy has to ask for a probe; nothing for those that run inside the container anyhow.
-fn prober(probe: &Value, ports: &Value) -> Option<Value> {
-    let mut prober = Map::new();
-    if let Some(get) = probe.get("httpGet") {
-        let mut get = get.clone();
-        get["port"] = port(&get["port"], ports)?;
-        prober.insert("httpGet".into(), get);
-    } else if let Some(socket) = probe.get("tcpSocket") {
-        let mut socket = socket.clone();
-        socket["port"] = port(&socket["port"], ports)?;
-        prober.insert("tcpSocket".into(), socket);
-    } else {
-        prober.insert("grpc".into(), probe.get("grpc")?.clone());
-    }
-    if let Some(timeout) = probe.get("timeoutSeconds") {
-        prober.insert("timeoutSeconds".into(), timeout.clone());
-    }
-    Some(Value::Object(prober))
-}
-
-/// The number of a port that may be given by the name of a container's port. A name that no port
-/// has is left to the kubelet to complain about.
-fn port(port: &Value, ports: &Value) -> Option<Value> {
-    let Some(name) = port.as_str() else {
-        return Some(port.clone());
-    };
-    if let Ok(number) = name.parse::<u16>() {
-        return Some(json!(number));
-    }
-    let found = ports.as_array()?.iter().find(|port| port["name"] == name)?;
-    Some(found["containerPort"].clone())
-}
-
-fn redirect(probe: &mut Value, path: &str, status_port: u16) {
-    let Some(fields) = probe.as_object_mut() else {
+fn rewrite(container: &mut Value, originals: &mut BTreeMap<String, Value>) {
+    let ports = container["ports"].as_array().cloned().unwrap_or_default();
+    let Some(name) = container["name"].as_str().map(str::to_owned) else {
         return;
     };
-    for handler in ["httpGet", "tcpSocket", "grpc"] {
-        fields.remove(handler);
+    for (field, part) in PROBES {
+        let Some(probe) = container.get_mut(field).and_then(Value::as_object_mut) else {
+            continue;
+        };
+        let Some(original) = original(probe, &ports) else {
+            continue;
+        };
+        let path = format!("/app-health/{name}/{part}");
+        for action in ["httpGet", "tcpSocket", "grpc"] {
+            probe.remove(action);
+        }
+        let action = json!({ "path": path, "port": STATUS_PORT, "scheme": "HTTP" });
+        probe.insert("httpGet".into(), action);
+        originals.insert(path, original);
     }
-    fields.insert(
-        "httpGet".into(),
-        json!({ "path": path, "port": status_port }),
-    );
+}
+
+/// A probe as the proxy reads it, with its port by number; nothing for those that the proxy cannot
+/// carry out (`exec`, or a port whose name the container does not have).
+fn original(probe: &Map<String, Value>, ports: &[Value]) -> Option<Value> {
+    let mut original = ["httpGet", "tcpSocket", "grpc"]
+        .into_iter()
+        .find_map(|action| {
+            let mut settings = probe.get(action)?.clone();
+            settings["port"] = number(&settings["port"], ports)?.into();
+            Some(json!({ action: settings }))
+        })?;
+    if let Some(timeout) = probe.get("timeoutSeconds") {
+        original["timeoutSeconds"] = timeout.clone();
+    }
+    Some(original)
+}
+
+fn number(port: &Value, ports: &[Value]) -> Option<u64> {
+    if let Some(number) = port.as_u64() {
+        return Some(number);
+    }
+    let name = port.as_str()?;
+    if let Ok(number) = name.parse() {
+        return Some(number);
+    }
+    let named = ports.iter().find(|entry| entry["name"] == name)?;
+    named["containerPort"].as_u64()
 }

@@ -1,0 +1,65 @@
+//! What the control plane needs to be allowed, so that the manifests say exactly that.
+
+use serde_json::{Value, json};
+
+/// The rules of its ClusterRole.
+pub fn rules() -> Value {
+    let watch = ["get", "list", "watch"];
+    json!([
+        {
+            "apiGroups": [""],
+            "resources": ["services", "pods", "nodes", "namespaces"],
+            "verbs": watch
+        },
+        {
+            "apiGroups": ["discovery.k8s.io"],
+            "resources": ["endpointslices"],
+            "verbs": watch
+        },
+        {
+            "apiGroups": [
+                "networking.istio.io", "security.istio.io", "telemetry.istio.io",
+                "extensions.istio.io"
+            ],
+            "resources": ["*"],
+            "verbs": watch
+        },
+        // Only `status`: what users wrote is theirs.
+        {
+            "apiGroups": [
+                "networking.istio.io", "security.istio.io", "telemetry.istio.io",
+                "extensions.istio.io"
+            ],
+            "resources": ["*/status"],
+            "verbs": ["patch"]
+        },
+        {
+            "apiGroups": ["admissionregistration.k8s.io"],
+            "resources": ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
+            "verbs": ["get", "list", "watch", "patch"]
+        }
+    ])
+}
+
+/// The rules of its Role in its own namespace.
+pub fn namespaced_rules() -> Value {
+    json!([
+        {
+            "apiGroups": [""],
+            "resources": ["configmaps"],
+            "verbs": ["get", "list", "watch"]
+        },
+        // The certificate authority of the webhooks. A name cannot limit `create`.
+        {
+            "apiGroups": [""],
+            "resources": ["secrets"],
+            "verbs": ["create"]
+        },
+        {
+            "apiGroups": [""],
+            "resources": ["secrets"],
+            "resourceNames": [crate::WEBHOOK_CA_SECRET],
+            "verbs": ["get", "update"]
+        }
+    ])
+}
