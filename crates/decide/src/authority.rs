@@ -17,38 +17,36 @@ pub struct CanonicalHost<'a> {
 
 /// Brings the host of `authority` into canonical form; `space` holds it.
 pub fn canonical<'a>(authority: &[u8], space: &'a mut Vec<u8>) -> CanonicalHost<'a> {
-    let host = host_of(authority);
+    let (host, is_literal) = host_of(authority);
     let host = host.strip_suffix(b".").unwrap_or(host);
     space.clear();
     space.extend(host.iter().map(u8::to_ascii_lowercase));
     let text: &'a [u8] = space;
-    // Only what starts like an address is tried: names are the usual case.
-    let may_be_address = text
-        .first()
-        .is_some_and(|byte| byte.is_ascii_digit() || text.contains(&b':'));
+    // Only what looks like an address is tried: names are the usual case.
+    let may_be_address = is_literal || text.first().is_some_and(u8::is_ascii_digit);
     let address = may_be_address
         .then(|| std::str::from_utf8(text).ok()?.parse().ok())
         .flatten();
     CanonicalHost { text, address }
 }
 
-/// Cuts the port and the brackets of an IPv6 literal off.
-fn host_of(authority: &[u8]) -> &[u8] {
+/// Cuts the port and the brackets of an IPv6 literal off; tells whether there was such a literal.
+fn host_of(authority: &[u8]) -> (&[u8], bool) {
     if let Some(literal) = authority.strip_prefix(b"[") {
         let end = literal.iter().position(|byte| *byte == b']');
-        return end.map_or(authority, |end| &literal[..end]);
+        return end.map_or((authority, false), |end| (&literal[..end], true));
     }
     let Some(colon) = authority.iter().rposition(|byte| *byte == b':') else {
-        return authority;
+        return (authority, false);
     };
     let (host, port) = (&authority[..colon], &authority[colon + 1..]);
     if host.contains(&b':') && is_ipv6(authority) {
-        return authority;
+        return (authority, true);
     }
     if port.iter().all(u8::is_ascii_digit) {
-        host
+        (host, false)
     } else {
-        authority
+        (authority, false)
     }
 }
 

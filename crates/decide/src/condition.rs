@@ -315,13 +315,14 @@ impl<'r, F: Facts> Request<'r, F> {
     /// Splits the path; `joined` is space for the values of a repeated header.
     pub(crate) fn new(facts: &'r F, joined: &'r mut Vec<u8>) -> Self {
         let target = facts.path();
-        let query = target.iter().position(|byte| *byte == b'?');
-        // A fragment never belongs to a request; if one comes, it decides nothing.
+        // A fragment never belongs to a request; if one comes, it is no part of the path.
         let end = target.iter().position(|byte| matches!(byte, b'?' | b'#'));
+        let (path, rest) = target.split_at(end.unwrap_or(target.len()));
+        let query = rest.iter().position(|byte| *byte == b'?');
         Self {
             facts,
-            path: &target[..end.unwrap_or(target.len())],
-            query: query.map(|at| &target[at + 1..]),
+            path,
+            query: query.map(|at| &rest[at + 1..]),
             joined,
         }
     }

@@ -74,9 +74,14 @@ impl fmt::Display for Origin {
 
 /// Clusters with their shares.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Split {
-    /// Clusters, each with the sum of the weights up to and including its own.
-    shares: Box<[(ClusterId, u64)]>,
+pub struct Split(Shares);
+
+/// The usual case is kept in place: one look at memory less for each decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Shares {
+    All(ClusterId),
+    /// Each with the sum of the weights up to and including its own.
+    Weighted(Box<[(ClusterId, u64)]>),
 }
 
 /// Why a decision is what it is: every rule that was passed over, and its first condition that
@@ -108,9 +113,7 @@ pub struct PassedOver<'t> {
 impl Split {
     /// Everything to one cluster.
     pub fn single(cluster: ClusterId) -> Self {
-        Self {
-            shares: Box::new([(cluster, 1)]),
-        }
+        Self(Shares::All(cluster))
     }
 
     /// Shares by weight; those of weight zero are dropped unless there is only one.
@@ -127,32 +130,34 @@ impl Split {
                 (*cluster, sum)
             })
             .collect();
-        Self { shares }
+        Self(Shares::Weighted(shares))
     }
 
     /// Chooses a cluster; `random` is called only if there is a choice.
     pub fn pick(&self, random: impl FnOnce() -> u64) -> Option<ClusterId> {
-        match &*self.shares {
-            [] => None,
-            [(cluster, _)] => Some(*cluster),
-            [.., (_, sum)] => {
-                // The high half of the product is uniform over 0..sum, without a division.
-                let point = (u128::from(random()) * u128::from(*sum)) >> 64;
-                self.shares
-                    .iter()
-                    .find(|(_, until)| point < u128::from(*until))
-                    .map(|(cluster, _)| *cluster)
-            }
-        }
+        let shares = match &self.0 {
+            Shares::All(cluster) => return Some(*cluster),
+            Shares::Weighted(shares) => shares,
+        };
+        let (_, sum) = shares.last()?;
+        // The high half of the product is uniform over 0..sum, without a division.
+        let point = (u128::from(random()) * u128::from(*sum)) >> 64;
+        let chosen = shares.iter().find(|(_, until)| point < u128::from(*until));
+        chosen.map(|(cluster, _)| *cluster)
     }
 
     /// The clusters with their weights.
     pub fn targets(&self) -> impl Iterator<Item = (ClusterId, u64)> {
+        let (single, shares) = match &self.0 {
+            Shares::All(cluster) => (Some((*cluster, 1)), &[][..]),
+            Shares::Weighted(shares) => (None, &**shares),
+        };
         let mut before = 0;
-        self.shares.iter().map(move |(cluster, until)| {
+        let weighted = shares.iter().map(move |(cluster, until)| {
             let weight = until - before;
             before = *until;
             (*cluster, weight)
-        })
+        });
+        single.into_iter().chain(weighted)
     }
 }

@@ -2,8 +2,9 @@
 //! and whether the key is one of many exact ones.
 //!
 //! It holds numbers, never rules: what a number means is its owner's business. The tree is built
-//! once and then laid out breadth first in three flat arrays, children side by side, so that a
-//! walk touches one node, one run of first bytes and one label per step.
+//! once and then laid out breadth first in three flat arrays, children side by side. A step of a
+//! walk is one index by the next byte and, where a label is longer than that byte, one comparison:
+//! nothing is searched, so a node with many children costs what one with few does.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,17 +15,23 @@ const NONE: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct Trie {
     nodes: Box<[Node]>,
-    /// The first byte of each node's label, by node: children of one node are a sorted run.
-    first_bytes: Box<[u8]>,
+    /// For each node a run over the bytes that its children's labels begin with, from the lowest
+    /// to the highest: one more than the child's place among them, or 0 where there is none.
+    places: Box<[u8]>,
+    /// The labels without their first bytes.
     labels: Box<[u8]>,
 }
 
 #[derive(Debug)]
 struct Node {
     label_start: u32,
+    /// Without the first byte.
     label_len: u32,
     children_start: u32,
-    children_len: u32,
+    places_start: u32,
+    places_len: u16,
+    /// The byte that the run of places begins with.
+    lowest: u8,
     /// For keys that start with what the path to this node spells.
     prefix: u32,
     /// For the key that it spells exactly.
@@ -63,35 +70,38 @@ impl Trie {
                 }
                 return;
             };
-            let start = node.children_start as usize;
-            let run = &self.first_bytes[start..start + node.children_len as usize];
-            let Some(at) = find(run, *byte) else {
+            let Some(child) = self.child(node, *byte) else {
                 return;
             };
-            node = &self.nodes[start + at];
-            let label = node.label_start as usize;
-            let label = &self.labels[label..label + node.label_len as usize];
-            let Some(tail) = rest.strip_prefix(label) else {
-                return;
-            };
-            rest = tail;
+            node = child;
+            rest = &rest[1..];
+            if node.label_len > 0 {
+                let label = node.label_start as usize;
+                let label = &self.labels[label..label + node.label_len as usize];
+                let Some(tail) = rest.strip_prefix(label) else {
+                    return;
+                };
+                rest = tail;
+            }
         }
+    }
+
+    /// The child whose label begins with `byte`.
+    #[inline]
+    fn child(&self, node: &Node, byte: u8) -> Option<&Node> {
+        let offset = u16::from(byte).wrapping_sub(u16::from(node.lowest));
+        if offset >= node.places_len {
+            return None;
+        }
+        let place = self.places[node.places_start as usize + usize::from(offset)];
+        let place = usize::from(place).checked_sub(1)?;
+        self.nodes.get(node.children_start as usize + place)
     }
 
     /// Answers whether no key was ever added.
     pub(crate) fn is_empty(&self) -> bool {
         let root = &self.nodes[0];
-        root.children_len == 0 && root.prefix == NONE && root.exact == NONE
-    }
-}
-
-/// Finds a byte in a sorted run: short runs are cheaper to scan than to halve.
-#[inline]
-fn find(run: &[u8], byte: u8) -> Option<usize> {
-    if run.len() <= 8 {
-        run.iter().position(|candidate| *candidate == byte)
-    } else {
-        run.binary_search(&byte).ok()
+        root.places_len == 0 && root.prefix == NONE && root.exact == NONE
     }
 }
 
@@ -163,28 +173,32 @@ impl Builder {
     /// Lays the tree out.
     pub(crate) fn build(self) -> Trie {
         let mut nodes = Vec::with_capacity(self.drafts.len());
-        let mut first_bytes = Vec::with_capacity(self.drafts.len());
+        let mut places = Vec::new();
         let mut labels = Vec::new();
         let mut queue = VecDeque::from([0]);
         let mut next_child = 1;
         while let Some(index) = queue.pop_front() {
             let draft = &self.drafts[index];
+            let label = draft.label.get(1..).unwrap_or_default();
+            let (lowest, run) = draft.places();
             nodes.push(Node {
                 label_start: small(labels.len()),
-                label_len: small(draft.label.len()),
+                label_len: small(label.len()),
                 children_start: next_child,
-                children_len: small(draft.children.len()),
+                places_start: small(places.len()),
+                places_len: u16::try_from(run.len()).expect("there are 256 bytes"),
+                lowest,
                 prefix: draft.prefix,
                 exact: draft.exact,
             });
-            first_bytes.push(draft.label.first().copied().unwrap_or(0));
-            labels.extend_from_slice(&draft.label);
+            labels.extend_from_slice(label);
+            places.extend_from_slice(&run);
             next_child += small(draft.children.len());
             queue.extend(draft.children.values().copied());
         }
         Trie {
             nodes: nodes.into(),
-            first_bytes: first_bytes.into(),
+            places: places.into(),
             labels: labels.into(),
         }
     }
@@ -200,6 +214,22 @@ impl Draft {
             prefix: NONE,
             exact: NONE,
         }
+    }
+
+    /// The lowest byte that a child's label begins with, and the run of places from there.
+    fn places(&self) -> (u8, Vec<u8>) {
+        let (Some((lowest, _)), Some((highest, _))) = (
+            self.children.first_key_value(),
+            self.children.last_key_value(),
+        ) else {
+            return (0, Vec::new());
+        };
+        let mut run = vec![0; usize::from(highest - lowest) + 1];
+        // Keys are text in UTF-8, which has no byte 0xFF: there are fewer than 255 children.
+        for (place, byte) in (1..).zip(self.children.keys()) {
+            run[usize::from(byte - lowest)] = place;
+        }
+        (*lowest, run)
     }
 }
 

@@ -7,9 +7,9 @@ use lateen_model::mesh::OutboundPolicy;
 use lateen_model::proxy::Role;
 use lateen_model::{Body, ObjectRef, Reason, Resource, ResourceName, Source};
 
-use crate::generate::Case;
-use crate::naive::{Answer, Interpreter};
-use crate::request::Request;
+use super::generate::Case;
+use super::naive::{Answer, Interpreter};
+use super::request::Request;
 
 /// Decides on every request of the case both ways.
 ///

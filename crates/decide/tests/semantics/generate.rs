@@ -14,7 +14,7 @@ use lateen_model::{
     Body, Host, HostPattern, Labels, ObjectRef, Protocol, Resource, ResourceName, Source,
 };
 
-use crate::request::Request;
+use super::request::Request;
 
 /// A mesh as one proxy sees it, and what it is asked.
 #[derive(Debug)]

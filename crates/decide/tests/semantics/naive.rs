@@ -13,7 +13,7 @@ use lateen_model::route::{
 use lateen_model::service::{Registry, Service};
 use lateen_model::{Body, HostPattern, Resource, Source, selects};
 
-use crate::request::Request;
+use super::request::Request;
 
 /// The resources of a proxy.
 pub(crate) struct Interpreter<'r> {
