@@ -83,28 +83,25 @@ fn known_kind(object: Object<'_>, report: &mut Report) -> Option<&'static Kind> 
         return Some(kind);
     }
     let (version, name) = (object.api_version(), object.kind());
-    match KINDS.iter().find(|kind| kind.kind == name) {
-        Some(kind) => {
-            let list: Vec<String> = kind
-                .versions
-                .iter()
-                .map(|v| format!("{}/{v}", kind.group))
-                .collect();
-            let list = list.join(", ");
-            report.error(
-                &Path::Root("apiVersion"),
-                format!("{version:?} is not a version of {name}; use one of {list}"),
-            );
-        }
-        None => {
-            let hint = closest(name, KINDS.iter().map(|kind| kind.kind))
-                .map(|meant| format!("; did you mean {meant:?}?"))
-                .unwrap_or_default();
-            report.error(
-                &Path::Root("kind"),
-                format!("{name:?} of {version:?} is not a kind of the mesh{hint}"),
-            );
-        }
+    if let Some(kind) = KINDS.iter().find(|kind| kind.kind == name) {
+        let list: Vec<String> = kind
+            .versions
+            .iter()
+            .map(|v| format!("{}/{v}", kind.group))
+            .collect();
+        let list = list.join(", ");
+        report.error(
+            &Path::Root("apiVersion"),
+            format!("{version:?} is not a version of {name}; use one of {list}"),
+        );
+    } else {
+        let hint = closest(name, KINDS.iter().map(|kind| kind.kind))
+            .map(|meant| format!("; did you mean {meant:?}?"))
+            .unwrap_or_default();
+        report.error(
+            &Path::Root("kind"),
+            format!("{name:?} of {version:?} is not a kind of the mesh{hint}"),
+        );
     }
     None
 }

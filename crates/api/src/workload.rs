@@ -113,8 +113,8 @@ pub fn canonical_revision(labels: &Labels) -> String {
 }
 
 fn first_label(labels: &Labels, keys: &[&str]) -> Option<String> {
-    let values = keys.iter().filter_map(|key| labels.get(*key));
-    values.filter(|value| !value.is_empty()).cloned().next()
+    let mut values = keys.iter().filter_map(|key| labels.get(*key));
+    values.find(|value| !value.is_empty()).cloned()
 }
 
 #[cfg(test)]

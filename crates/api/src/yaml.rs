@@ -1,8 +1,8 @@
 //! YAML as Kubernetes' tools read it: several documents in a text, each a JSON value that knows
 //! the line of every field.
 //!
-//! Plain scalars are resolved as `kubectl` does (`yes` is a boolean, `0777` is octal), quoted ones
-//! are strings. Texts come from people, but also from annotations and config maps that anybody may
+//! Plain scalars are resolved as `kubectl` does (`yes` is a boolean, `0777` is octal; but the single
+//! letters `y` and `n` stay text), quoted ones are strings. Texts come from people, but also from annotations and config maps that anybody may
 //! write, so size, depth and the growth by aliases are limited.
 
 mod build;

@@ -225,9 +225,10 @@ fn weighted<'a>(
 fn gateways(names: &[String], context: &Context<'_>) -> Vec<GatewayRef> {
     names
         .iter()
-        .map(|name| match name.as_str() {
-            "mesh" => GatewayRef::Mesh,
-            _ => {
+        .map(|name| {
+            if name.as_str() == "mesh" {
+                GatewayRef::Mesh
+            } else {
                 let (namespace, name) = gateway_name(name, context.namespace);
                 GatewayRef::Gateway {
                     namespace: namespace.to_owned(),

@@ -134,21 +134,21 @@ fn string(text: &str, schema: &Value, path: &Path<'_>, report: &mut Report) {
         path,
         report,
     );
-    if let Some(allowed) = schema["enum"].as_array() {
-        if !allowed.iter().any(|v| v == text) {
-            let names: Vec<&str> = allowed.iter().filter_map(Value::as_str).collect();
-            let hint = closest(text, names.iter().copied())
-                .map(|meant| format!("; did you mean {meant}?"))
-                .unwrap_or_default();
-            let list = names.join(", ");
-            report.error(path, format!("{text:?} is not one of {list}{hint}"));
-        }
+    if let Some(allowed) = schema["enum"].as_array()
+        && !allowed.iter().any(|v| v == text)
+    {
+        let names: Vec<&str> = allowed.iter().filter_map(Value::as_str).collect();
+        let hint = closest(text, names.iter().copied())
+            .map(|meant| format!("; did you mean {meant}?"))
+            .unwrap_or_default();
+        let list = names.join(", ");
+        report.error(path, format!("{text:?} is not one of {list}{hint}"));
     }
     // The patterns are ours; one that does not compile would be found by the tests of the schemas.
-    if let Some(pattern) = schema["pattern"].as_str() {
-        if Regex::new(pattern).is_ok_and(|regex| !regex.is_match(text)) {
-            report.error(path, format!("{text:?} must match the pattern {pattern}"));
-        }
+    if let Some(pattern) = schema["pattern"].as_str()
+        && Regex::new(pattern).is_ok_and(|regex| !regex.is_match(text))
+    {
+        report.error(path, format!("{text:?} must match the pattern {pattern}"));
     }
 }
 
@@ -158,15 +158,15 @@ fn range(number: f64, schema: &Value, path: &Path<'_>, report: &mut Report) {
         Some("int32") => (Some(f64::from(i32::MIN)), Some(f64::from(i32::MAX))),
         _ => (None, None),
     };
-    if let Some(minimum) = schema["minimum"].as_f64().or(low) {
-        if number < minimum {
-            report.error(path, format!("{number} is less than {minimum}"));
-        }
+    if let Some(minimum) = schema["minimum"].as_f64().or(low)
+        && number < minimum
+    {
+        report.error(path, format!("{number} is less than {minimum}"));
     }
-    if let Some(maximum) = schema["maximum"].as_f64().or(high) {
-        if number > maximum {
-            report.error(path, format!("{number} is greater than {maximum}"));
-        }
+    if let Some(maximum) = schema["maximum"].as_f64().or(high)
+        && number > maximum
+    {
+        report.error(path, format!("{number} is greater than {maximum}"));
     }
 }
 

@@ -62,10 +62,10 @@ fn host(text: &str, path: &Path<'_>, report: &mut Report) {
         Some((namespace, name)) => (Some(namespace), name),
         None => (None, text),
     };
-    if let Some(namespace) = namespace.filter(|ns| !matches!(*ns, "*" | ".")) {
-        if let Err(reason) = names::dns_label(namespace) {
-            report.error(path, format!("the namespace of {text:?}: {reason}"));
-        }
+    if let Some(namespace) = namespace.filter(|ns| !matches!(*ns, "*" | "."))
+        && let Err(reason) = names::dns_label(namespace)
+    {
+        report.error(path, format!("the namespace of {text:?}: {reason}"));
     }
     if name == "*" {
         return;

@@ -110,10 +110,8 @@ fn consistent_hash(hash: &ConsistentHash, path: &Path<'_>, report: &mut Report) 
 }
 
 fn is_prime(number: u64) -> bool {
-    number > 1
-        && (2..)
-            .take_while(|d| d * d <= number)
-            .all(|d| !number.is_multiple_of(d))
+    let root = number.isqrt();
+    number > 1 && (2..=root).all(|divisor| !number.is_multiple_of(divisor))
 }
 
 fn http_cookie(cookie: &HttpCookie, path: &Path<'_>, report: &mut Report) {

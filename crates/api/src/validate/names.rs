@@ -37,7 +37,7 @@ fn is_dns_label(text: &str) -> bool {
 
 /// A host name of labels; a trailing dot is allowed.
 pub(super) fn fqdn(text: &str) -> Result<(), String> {
-    labels_of(text, |label| is_dns_label(label))
+    labels_of(text, is_dns_label)
 }
 
 /// A host name whose first label may be a wildcard (`*.example.com`, `*-a.example.com`, `*`).

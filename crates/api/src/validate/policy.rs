@@ -1,6 +1,6 @@
 //! Rules of the kinds of security, telemetry and extensions.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::{header, names};
 use crate::object::Object;
@@ -142,13 +142,14 @@ fn jwt_rule(rule: &JwtRule, path: &Path<'_>, report: &mut Report) {
     if !has_issuer && uri.is_none() && rule.jwks.is_empty() {
         report.error(path, "needs issuer, jwksUri or jwks");
     }
-    if let Some(uri) = uri {
-        if !uri.starts_with("https://") && !uri.starts_with("http://") {
-            report.error(
-                &path.field("jwksUri"),
-                format!("{uri:?} must start with https:// or http://"),
-            );
-        }
+    if let Some(uri) = uri
+        && !uri.starts_with("https://")
+        && !uri.starts_with("http://")
+    {
+        report.error(
+            &path.field("jwksUri"),
+            format!("{uri:?} must start with https:// or http://"),
+        );
     }
     if !rule.jwks.is_empty() {
         jwks(&rule.jwks, &path.field("jwks"), report);
@@ -472,13 +473,14 @@ fn custom_tag(name: &str, tag: &CustomTag, path: &Path<'_>, report: &mut Report)
 }
 
 fn metrics_override(entry: &MetricsOverride, path: &Path<'_>, report: &mut Report) {
-    if let Some(selector) = &entry.matches {
-        if selector.metric.is_some() && selector.custom_metric.is_some() {
-            report.error(
-                &path.field("match"),
-                "set only one of metric and customMetric",
-            );
-        }
+    if let Some(selector) = &entry.matches
+        && selector.metric.is_some()
+        && selector.custom_metric.is_some()
+    {
+        report.error(
+            &path.field("match"),
+            "set only one of metric and customMetric",
+        );
     }
     let tags = path.field("tagOverrides");
     for (name, tag) in &entry.tag_overrides {
@@ -525,18 +527,18 @@ pub(super) fn check_traffic_extension(spec: &TrafficExtension, _: Object<'_>, re
 }
 
 fn module(url: &str, vm: Option<&VmConfig>, path: &Path<'_>, report: &mut Report) {
-    if let Some((scheme, _)) = url.split_once("://") {
-        if !matches!(scheme, "oci" | "http" | "https" | "file") {
-            report.error(
-                &path.field("url"),
-                format!("{scheme:?} is not one of oci, http, https, file"),
-            );
-        }
+    if let Some((scheme, _)) = url.split_once("://")
+        && !matches!(scheme, "oci" | "http" | "https" | "file")
+    {
+        report.error(
+            &path.field("url"),
+            format!("{scheme:?} is not one of oci, http, https, file"),
+        );
     }
     let Some(vm) = vm else { return };
     let vm_config = path.field("vmConfig");
     let list = vm_config.field("env");
-    let mut seen: BTreeMap<&str, ()> = BTreeMap::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, variable) in vm.env.iter().enumerate() {
         let EnvVar {
             name,
@@ -544,7 +546,7 @@ fn module(url: &str, vm: Option<&VmConfig>, path: &Path<'_>, report: &mut Report
             value,
         } = variable;
         let path = list.index(index);
-        if seen.insert(name, ()).is_some() {
+        if !seen.insert(name) {
             report.error(&path.field("name"), format!("{name:?} is set twice"));
         }
         if *value_from == Some(ValueFrom::Host) && !value.is_empty() {

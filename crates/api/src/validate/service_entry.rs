@@ -130,9 +130,7 @@ fn fixed(spec: &ServiceEntry, path: &Path<'_>, report: &mut Report) {
         let address = &endpoint.address;
         if address.starts_with("unix://") {
             socket(spec, endpoint, &path, report);
-        } else if address.parse::<IpAddr>().is_err()
-            && !(address.is_empty() && !endpoint.network.is_empty())
-        {
+        } else if address.parse::<IpAddr>().is_err() && !is_behind_gateway(endpoint) {
             report.error(
                 &path.field("address"),
                 format!("{address:?} is not an IP address; names need resolution DNS"),
@@ -141,6 +139,11 @@ fn fixed(spec: &ServiceEntry, path: &Path<'_>, report: &mut Report) {
         workload(endpoint, &path, report);
         defined_ports(spec, endpoint, &path, report);
     }
+}
+
+/// Answers whether an entry is reached through the gateway of its network, without an address.
+fn is_behind_gateway(endpoint: &WorkloadEntry) -> bool {
+    endpoint.address.is_empty() && !endpoint.network.is_empty()
 }
 
 /// A socket serves one port.
@@ -203,9 +206,7 @@ fn dns(spec: &ServiceEntry, resolution: Resolution, root: &Path<'_>, report: &mu
                 &path.field("address"),
                 "a socket of the file system needs resolution STATIC",
             );
-        } else if address.parse::<IpAddr>().is_err()
-            && !(address.is_empty() && !endpoint.network.is_empty())
-        {
+        } else if address.parse::<IpAddr>().is_err() && !is_behind_gateway(endpoint) {
             report.check(&path.field("address"), names::fqdn(address));
         }
         workload(endpoint, &path, report);
@@ -324,15 +325,13 @@ pub(super) fn check_workload_entry(spec: &WorkloadEntry, _: Object<'_>, report: 
                 "must not be set for a socket of the file system",
             );
         }
-    } else if text.parse::<IpAddr>().is_err() {
-        if let Err(reason) = names::fqdn(text) {
-            report.error(
-                &address,
-                format!(
-                    "neither an IP address, nor unix:// with a path, nor a host name: {reason}"
-                ),
-            );
-        }
+    } else if text.parse::<IpAddr>().is_err()
+        && let Err(reason) = names::fqdn(text)
+    {
+        report.error(
+            &address,
+            format!("neither an IP address, nor unix:// with a path, nor a host name: {reason}"),
+        );
     }
     workload(spec, &root, report);
 }

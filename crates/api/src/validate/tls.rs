@@ -204,13 +204,14 @@ fn versions(tls: &ServerTls, path: &Path<'_>, report: &mut Report) {
             "TLS before 1.2 needs cipherSuites that it can use",
         );
     }
-    if let (Some(min), Some(max)) = (tls.min_protocol_version, tls.max_protocol_version) {
-        if max != TlsVersion::Auto && min > max {
-            report.error(
-                &path.field("maxProtocolVersion"),
-                "is older than minProtocolVersion",
-            );
-        }
+    if let (Some(min), Some(max)) = (tls.min_protocol_version, tls.max_protocol_version)
+        && max != TlsVersion::Auto
+        && min > max
+    {
+        report.error(
+            &path.field("maxProtocolVersion"),
+            "is older than minProtocolVersion",
+        );
     }
 }
 

@@ -82,11 +82,11 @@ fn hosts(
             );
             continue;
         }
-        if !(is_gateway && is_internal_sni(host)) {
-            if let Err(reason) = names::wildcard_host_or_ip(host) {
-                report.error(&path, reason);
-                continue;
-            }
+        if !(is_gateway && is_internal_sni(host))
+            && let Err(reason) = names::wildcard_host_or_ip(host)
+        {
+            report.error(&path, reason);
+            continue;
         }
         // Short names are compared as written: all of them belong to the same namespace.
         let pattern = HostPattern::resolve(host, "", "");
@@ -238,11 +238,11 @@ fn tls_match(block: &TlsMatch, hosts: &[String], path: &Path<'_>, report: &mut R
                 &path,
                 format!("{name:?} is an address; clients never send one as SNI"),
             );
-        } else if let Err(reason) = names::wildcard_host(name) {
-            if !is_internal_sni(name) {
-                report.error(&path, reason);
-                continue;
-            }
+        } else if let Err(reason) = names::wildcard_host(name)
+            && !is_internal_sni(name)
+        {
+            report.error(&path, reason);
+            continue;
         }
         let pattern = HostPattern::resolve(name, "", "");
         let is_covered = hosts

@@ -270,12 +270,11 @@ impl Builder {
     /// Puts a complete value where it belongs.
     fn place(&mut self, node: Node, key: Option<String>) -> Result<(), String> {
         self.check(node.height)?;
-        match self.stack.last_mut() {
-            Some(frame) => frame.push(node, key),
-            None => {
-                self.root = Some(node);
-                Ok(())
-            }
+        if let Some(frame) = self.stack.last_mut() {
+            frame.push(node, key)
+        } else {
+            self.root = Some(node);
+            Ok(())
         }
     }
 
