@@ -46,6 +46,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("chunked", bodies),
         ("sniff", first_bytes),
         ("client_hello", client_hellos()),
+        ("route_table", route_table::seeds()),
     ]
 }
 
@@ -110,6 +111,7 @@ mod tests {
                     "chunked" => super::chunked::run(seed),
                     "sniff" => super::sniff::run(seed),
                     "client_hello" => super::client_hello::run(seed),
+                    "route_table" => super::route_table::run(seed),
                     other => panic!("{other} has seeds but is not run here"),
                 }
             }

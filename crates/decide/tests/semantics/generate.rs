@@ -158,7 +158,8 @@ fn pattern(text: &str) -> HostPattern {
 
 fn service(dice: &mut Dice<'_>, at: usize) -> Resource {
     let host = dice.of(&HOSTS);
-    let is_kubernetes = host.ends_with("cluster.local") && !host.starts_with('*');
+    let is_of_cluster = host.ends_with("cluster.local") && !host.starts_with('*');
+    let is_kubernetes = is_of_cluster && !dice.once_in(4);
     let namespace = match host.split('.').nth(1) {
         Some(namespace) if is_kubernetes => namespace,
         _ => dice.of(&NAMESPACES),
