@@ -49,7 +49,7 @@ fn slice(value: Value) -> Input {
     Input::Slice(Key::of(&object.metadata), Slice::read(&object).unwrap())
 }
 
-fn istio(kind: &str, name: &str, created: &str, spec: Value) -> Input {
+fn istio(kind: &str, name: &str, created: &str, spec: &Value) -> Input {
     Input::Istio(json!({
         "apiVersion": "networking.istio.io/v1",
         "kind": kind,
@@ -132,7 +132,7 @@ fn bookinfo() -> Vec<Input> {
             "VirtualService",
             "reviews",
             "2026-01-01T00:00:00Z",
-            json!({
+            &json!({
                 "hosts": ["reviews"],
                 "http": [{ "route": [
                     { "destination": { "host": "reviews", "subset": "v1" }, "weight": 75 },
@@ -144,7 +144,7 @@ fn bookinfo() -> Vec<Input> {
             "DestinationRule",
             "reviews",
             "2026-01-01T00:00:00Z",
-            json!({ "host": "reviews", "subsets": [
+            &json!({ "host": "reviews", "subsets": [
                 { "name": "v1", "labels": { "version": "v1" } },
                 { "name": "v2", "labels": { "version": "v2" } },
             ] }),
@@ -361,7 +361,7 @@ fn a_gateway_is_told_the_ports_behind_its_service() {
         "Gateway",
         "g",
         "2026-01-01T00:00:00Z",
-        json!({ "selector": { "istio": "ingressgateway" }, "servers": [
+        &json!({ "selector": { "istio": "ingressgateway" }, "servers": [
             { "port": { "number": 80, "name": "http", "protocol": "HTTP" }, "hosts": ["*"] }
         ] }),
     );
@@ -415,7 +415,7 @@ fn a_change_of_one_object_changes_one_name() {
         "VirtualService",
         "reviews",
         "2026-01-01T00:00:00Z",
-        json!({ "hosts": ["reviews"], "http": [
+        &json!({ "hosts": ["reviews"], "http": [
             { "route": [{ "destination": { "host": "reviews" } }] }
         ] }),
     ));
@@ -441,7 +441,7 @@ fn a_bad_object_is_not_in_effect_and_changes_nothing_else() {
         "VirtualService",
         "bad",
         "2026-01-01T00:00:00Z",
-        json!({ "hosts": ["a"] }),
+        &json!({ "hosts": ["a"] }),
     );
     index.apply(bad);
     assert_eq!(names(&index.settle()), [""; 0]);
@@ -458,7 +458,7 @@ fn a_bad_object_is_not_in_effect_and_changes_nothing_else() {
         "VirtualService",
         "reviews",
         "2026-01-01T00:00:00Z",
-        json!({ "hosts": [] }),
+        &json!({ "hosts": [] }),
     ));
     assert_eq!(
         names(&index.settle()),
@@ -471,7 +471,7 @@ fn entry(name: &str, created: &str, port: u16) -> Input {
         "ServiceEntry",
         name,
         created,
-        json!({
+        &json!({
             "hosts": ["example.com"], "resolution": "DNS",
             "ports": [{ "number": port, "name": "http", "protocol": "HTTP" }],
         }),
@@ -499,7 +499,7 @@ fn an_entry_that_selects_workloads_follows_pods_and_their_proxies_learn_its_port
         "ServiceEntry",
         "se",
         "2026-01-01T00:00:00Z",
-        json!({
+        &json!({
             "hosts": ["se.internal"], "resolution": "STATIC", "location": "MESH_INTERNAL",
             "ports": [{ "number": 80, "name": "http", "protocol": "HTTP", "targetPort": 7000 }],
             "workloadSelector": { "labels": { "app": "reviews" } },
@@ -558,7 +558,7 @@ fn rules_go_to_the_kind_of_proxy_that_they_are_for() {
             "VirtualService",
             name,
             "2026-01-01T00:00:00Z",
-            json!({ "hosts": ["a.example.com"], "gateways": gateways, "http": [
+            &json!({ "hosts": ["a.example.com"], "gateways": gateways, "http": [
                 { "route": [{ "destination": { "host": "reviews" } }] }
             ] }),
         )
@@ -609,13 +609,13 @@ fn pool(state: u8) -> Vec<Input> {
             "WorkloadEntry",
             "we",
             "2026-01-01T00:00:00Z",
-            json!({ "address": "10.0.0.1", "labels": { "app": "reviews", "version": version } }),
+            &json!({ "address": "10.0.0.1", "labels": { "app": "reviews", "version": version } }),
         ),
         istio(
             "ServiceEntry",
             "se",
             "2026-01-01T00:00:00Z",
-            json!({
+            &json!({
                 "hosts": ["se.internal"], "resolution": "STATIC",
                 "ports": [{ "number": 80, "name": "http", "protocol": "HTTP" }],
                 "workloadSelector": { "labels": { "version": version } },
@@ -697,9 +697,8 @@ proptest! {
         publish(stepwise.settle());
 
         // Only the last event of each object, in another order, settled once.
-        let mut last: Vec<(usize, u8)> = BTreeMap::from_iter(events.iter().copied())
-            .into_iter()
-            .collect();
+        let last: BTreeMap<usize, u8> = events.iter().copied().collect();
+        let mut last: Vec<_> = last.into_iter().collect();
         last.sort_by_key(|(object, _)| (*object as u64 + 1).wrapping_mul(seed | 1));
         let mut at_once = index();
         for event in last {

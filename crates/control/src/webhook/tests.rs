@@ -70,9 +70,8 @@ impl Server {
             .connect(name, stream)
             .await
             .unwrap();
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .unwrap();
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
+        let (mut sender, connection) = Box::pin(handshake).await.unwrap();
         tokio::spawn(connection);
         let request = http::Request::post(path)
             .header("host", "istiod.istio-system.svc")
@@ -96,7 +95,8 @@ impl Server {
                 "object": object,
             }
         });
-        let (status, answer) = self.call(path, review.to_string().into_bytes()).await;
+        let call = self.call(path, review.to_string().into_bytes());
+        let (status, answer) = Box::pin(call).await;
         assert_eq!(status, http::StatusCode::OK);
         assert_eq!(answer["apiVersion"], "admission.k8s.io/v1");
         assert_eq!(answer["response"]["uid"], "u-1");
@@ -111,7 +111,7 @@ fn pod() -> Value {
     })
 }
 
-fn virtual_service(spec: Value) -> Value {
+fn virtual_service(spec: &Value) -> Value {
     json!({
         "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
         "metadata": { "name": "reviews", "namespace": "default" },
@@ -122,7 +122,7 @@ fn virtual_service(spec: Value) -> Value {
 #[tokio::test]
 async fn a_pod_is_answered_with_a_patch_that_makes_it_an_injected_one() {
     let server = Server::start().await;
-    let answer = server.review("/inject", &pod()).await;
+    let answer = Box::pin(server.review("/inject", &pod())).await;
     assert_eq!(answer["allowed"], true);
     assert_eq!(answer["patchType"], "JSONPatch");
     let patch = BASE64.decode(answer["patch"].as_str().unwrap()).unwrap();
@@ -142,7 +142,7 @@ async fn a_pod_that_cannot_be_injected_is_refused_with_the_reason() {
     let server = Server::start().await;
     let mut pod = pod();
     pod["metadata"]["annotations"]["proxy.istio.io/config"] = "concurrency: x".into();
-    let answer = server.review("/inject/cluster/a/net/b", &pod).await;
+    let answer = Box::pin(server.review("/inject/cluster/a/net/b", &pod)).await;
     assert_eq!(answer["allowed"], false);
     let message = answer["status"]["message"].as_str().unwrap();
     assert!(
@@ -154,8 +154,8 @@ async fn a_pod_that_cannot_be_injected_is_refused_with_the_reason() {
 #[tokio::test]
 async fn an_invalid_object_is_refused_with_object_field_and_reason() {
     let server = Server::start().await;
-    let bad = virtual_service(json!({ "hosts": ["reviews"], "http": [{ "rout": [] }] }));
-    let answer = server.review("/validate", &bad).await;
+    let bad = virtual_service(&json!({ "hosts": ["reviews"], "http": [{ "rout": [] }] }));
+    let answer = Box::pin(server.review("/validate", &bad)).await;
     assert_eq!(answer["allowed"], false);
     assert_eq!(answer["status"]["code"], 422);
     let message = answer["status"]["message"].as_str().unwrap();
@@ -169,12 +169,12 @@ async fn an_invalid_object_is_refused_with_object_field_and_reason() {
 #[tokio::test]
 async fn a_valid_object_is_allowed_and_its_doubts_are_warnings() {
     let server = Server::start().await;
-    let good = virtual_service(json!({ "hosts": ["reviews"], "http": [
+    let good = virtual_service(&json!({ "hosts": ["reviews"], "http": [
         { "route": [{ "destination": { "host": "reviews" } }], "timeout": "5s" },
         { "match": [{ "uri": { "prefix": "/never" } }],
           "route": [{ "destination": { "host": "reviews" } }] },
     ] }));
-    let answer = server.review("/validate", &good).await;
+    let answer = Box::pin(server.review("/validate", &good)).await;
     assert_eq!(answer["allowed"], true, "{answer}");
     assert!(
         !answer["warnings"].as_array().unwrap().is_empty(),
@@ -185,9 +185,9 @@ async fn a_valid_object_is_allowed_and_its_doubts_are_warnings() {
 #[tokio::test]
 async fn what_is_no_review_is_answered_as_a_bad_request() {
     let server = Server::start().await;
-    let (status, _) = server.call("/inject", b"{}".to_vec()).await;
+    let (status, _) = Box::pin(server.call("/inject", b"{}".to_vec())).await;
     assert_eq!(status, http::StatusCode::BAD_REQUEST);
-    let (status, _) = server.call("/else", b"{}".to_vec()).await;
+    let (status, _) = Box::pin(server.call("/else", b"{}".to_vec())).await;
     assert_eq!(status, http::StatusCode::NOT_FOUND);
     assert_eq!(server.webhook.counters.malformed.load(Ordering::Relaxed), 1);
 }
