@@ -103,7 +103,9 @@ impl Query {
 
     /// The parameters as text again.
     pub(crate) fn to_text(&self) -> String {
-        form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.0).finish()
+        form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(&self.0)
+            .finish()
     }
 
     pub(crate) fn flag(&self, name: &str) -> bool {
@@ -270,7 +272,10 @@ pub(crate) fn target(
 fn tail(path: &str, parts: usize) -> String {
     let wanted = parts.saturating_sub(3);
     let is_slashed = wanted > 0 && path.ends_with('/');
-    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let segments: Vec<&str> = path
+        .split('/')
+        .filter(|segment| !segment.is_empty())
+        .collect();
     let mut tail = segments[segments.len() - wanted..].join("/");
     if is_slashed {
         tail.push('/');
@@ -412,9 +417,18 @@ mod tests {
     #[test]
     fn a_path_behind_the_proxy_is_the_pods() {
         let base = "/api/v1/namespaces/default/pods/a:80/proxy";
-        for (uri, tail) in [("", ""), ("/", ""), ("/x/y%2Fz?q=1", "x/y%2Fz"), ("/x/", "x/")] {
+        for (uri, tail) in [
+            ("", ""),
+            ("/", ""),
+            ("/x/y%2Fz?q=1", "x/y%2Fz"),
+            ("/x/", "x/"),
+        ] {
             let call = call("GET", &format!("{base}{uri}")).unwrap();
-            assert_eq!((call.name.as_str(), call.tail.as_str()), ("a:80", tail), "{uri}");
+            assert_eq!(
+                (call.name.as_str(), call.tail.as_str()),
+                ("a:80", tail),
+                "{uri}"
+            );
         }
     }
 

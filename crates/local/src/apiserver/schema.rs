@@ -37,6 +37,10 @@ pub(crate) fn definitions() -> &'static Map<String, Value> {
         let mut generator = settings.into_generator();
         builtin::register_schemas(&mut generator);
         let mut definitions = generator.take_definitions(false);
+        // The generated schema of "any JSON" wants an object.
+        if let Some(Value::Object(any)) = definitions.get_mut(ANY_JSON) {
+            any.remove("type");
+        }
         patch_keys::annotate(&mut definitions);
         builtin::annotate_kinds(&mut definitions);
         definitions
@@ -65,6 +69,9 @@ pub(crate) fn reference(schema: &Value) -> Option<&str> {
 
 /// The definition that all objects' metadata have.
 pub(crate) const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+
+/// The definition of values that may be any JSON.
+const ANY_JSON: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON";
 
 /// A `{"group", "version", "kind"}` as OpenAPI documents name a kind.
 pub(crate) fn kind_reference(group: &str, version: &str, kind: &str) -> Value {

@@ -175,7 +175,11 @@ impl Failure {
     }
 
     pub(crate) fn service_unavailable(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ServiceUnavailable",
+            message,
+        )
     }
 
     pub(crate) fn not_implemented(message: impl Into<String>) -> Self {

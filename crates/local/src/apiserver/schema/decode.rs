@@ -66,6 +66,15 @@ impl Decoder<'_> {
         if schema.get(INT_OR_STRING).is_some() {
             return int_or_string(value, name, path);
         }
+        // Alternatives differ in their JSON type: a schema, or a list or flag in its place.
+        if let Some([first, second]) = schema
+            .get("oneOf")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+        {
+            let chosen = if value.is_object() { first } else { second };
+            return self.walk(value, chosen, name, path);
+        }
         match schema.get("type").and_then(Value::as_str) {
             Some("object") => self.walk_object(value, schema, name, path),
             Some("array") => self.walk_array(value, schema, name, path),
