@@ -23,12 +23,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lateen_decide::{Decision, Facts, Plan, RouteTable, Scratch, Store};
+use lateen_model::endpoint::{Endpoint, Endpoints, Health};
 use lateen_model::route::{
     Destination, GatewayRef, HttpMatch, HttpRule, StringMatch, ValueMatch, VirtualService,
     WeightedDestination,
 };
 use lateen_model::service::{ExportTo, Registry, Resolution, Service, ServiceKey, ServicePort};
-use lateen_model::{Body, Host, HostPattern, Protocol, Resource, ResourceName, Source};
+use lateen_model::{Body, Host, HostPattern, Labels, Protocol, Resource, ResourceName, Source};
 
 const SMALL: usize = 10;
 const LARGE: usize = 10_000;
@@ -154,11 +155,70 @@ fn main() -> ExitCode {
         );
         is_within &= bound.is_none_or(|bound| hot <= bound);
     }
+    changes();
     if is_within {
         ExitCode::SUCCESS
     } else {
         println!("a hot median is above the bound");
         ExitCode::FAILURE
+    }
+}
+
+/// What a change costs where there is much: every host a service with a VirtualService of its own.
+fn changes() {
+    let routes_of = |at: usize, rules: usize| {
+        let pattern = HostPattern::Exact(Host::new(&host(at)));
+        let rules = (0..rules).map(|rule| self::rule(block(Kind::Mixed, rule)));
+        resource(at, routes(vec![pattern], rules.collect()))
+    };
+    let mut store = Store::new();
+    for at in 0..LARGE {
+        take(&mut store, resource(at, service(&host(at))));
+        take(&mut store, routes_of(at, 3));
+    }
+    let timed = |store: &mut Store| {
+        let started = Instant::now();
+        black_box(store.compile());
+        started.elapsed().as_secs_f64() * 1e3
+    };
+    println!("\nms to compile {LARGE} services with a VirtualService each");
+    println!("{:<28}{:>8.1}", "everything", timed(&mut store));
+    let rule = (0..PAIRS).map(|at| {
+        take(&mut store, routes_of(at, 4));
+        timed(&mut store)
+    });
+    println!(
+        "{:<28}{:>8.1}",
+        "one VirtualService changed",
+        median(rule.collect())
+    );
+    let endpoints = (0..PAIRS).map(|at| {
+        store.apply_endpoints(endpoints(at));
+        timed(&mut store)
+    });
+    println!(
+        "{:<28}{:>8.1}",
+        "one endpoint changed",
+        median(endpoints.collect())
+    );
+}
+
+fn endpoints(at: usize) -> Endpoints {
+    Endpoints {
+        service: ServiceKey {
+            namespace: "default".into(),
+            host: Host::new(&host(at)),
+        },
+        endpoints: vec![Endpoint {
+            address: [10, 1, 0, 1].into(),
+            ports: vec![(80, 8080)],
+            labels: Labels::new(),
+            weight: 1,
+            health: Health::Ready,
+            locality: String::new(),
+            is_meshed: true,
+            service_account: String::new(),
+        }],
     }
 }
 
@@ -332,6 +392,18 @@ fn rule(block: HttpMatch) -> HttpRule {
     }
 }
 
+fn resource(at: usize, body: Body) -> Resource {
+    Resource {
+        name: ResourceName(format!("{}/{at}", body.kind())),
+        source: Source::default(),
+        body,
+    }
+}
+
+fn take(store: &mut Store, resource: Resource) {
+    store.apply(resource).expect("the resource is valid");
+}
+
 /// The table of port 80 of a sidecar with `count` of a kind.
 fn table(kind: Kind, count: usize) -> Table {
     let web = "web.default.svc.cluster.local";
@@ -352,12 +424,7 @@ fn table(kind: Kind, count: usize) -> Table {
     }
     let mut store = Store::new();
     for (at, body) in bodies.into_iter().enumerate() {
-        let resource = Resource {
-            name: ResourceName(format!("{}/{at}", body.kind())),
-            source: Source::default(),
-            body,
-        };
-        store.apply(resource).expect("the resource is valid");
+        take(&mut store, resource(at, body));
     }
     let plan = store.compile();
     let found = plan.outbound(([203, 0, 113, 1], 80).into()).http.clone();

@@ -1,5 +1,7 @@
 //! Routes of connections: by destination address and by the name that TLS asks for.
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
@@ -83,21 +85,28 @@ impl SniTable {
     /// pattern the first rule that takes the destination wins.
     pub(crate) fn compile(rules: &[(HostPattern, TcpRule)]) -> Self {
         let mut hosts = HostIndexBuilder::new();
-        let mut patterns: Vec<HostPattern> = Vec::new();
-        for (pattern, _) in rules {
-            if !patterns.contains(pattern) {
+        let mut patterns: Vec<&HostPattern> = Vec::new();
+        let mut by_pattern: HashMap<&HostPattern, Vec<&TcpRule>> = HashMap::new();
+        for (pattern, rule) in rules {
+            let same = by_pattern.entry(pattern).or_default();
+            if same.is_empty() {
                 let at = u32::try_from(patterns.len()).unwrap_or(u32::MAX);
                 hosts.claim(pattern, at);
-                patterns.push(pattern.clone());
+                patterns.push(pattern);
             }
+            same.push(rule);
         }
+        let is_wildcard = |pattern: &&&HostPattern| !matches!(pattern, HostPattern::Exact(_));
+        let mut wildcards: Vec<_> = patterns.iter().filter(is_wildcard).copied().collect();
+        wildcards.sort_by_key(|pattern| Reverse(specificity(pattern)));
         let lists = patterns.iter().map(|pattern| {
-            let mut matching: Vec<_> = rules
-                .iter()
-                .filter(|(wider, _)| pattern.is_subset_of(wider))
-                .collect();
-            matching.sort_by_key(|(wider, _)| std::cmp::Reverse(specificity(wider)));
-            matching.into_iter().map(|(_, rule)| rule.clone()).collect()
+            let is_wider = |wider: &&&HostPattern| *wider != pattern && pattern.is_subset_of(wider);
+            let wider = wildcards.iter().filter(is_wider);
+            std::iter::once(pattern)
+                .chain(wider)
+                .flat_map(|pattern| by_pattern[pattern].iter())
+                .map(|rule| TcpRule::clone(rule))
+                .collect()
         });
         Self {
             lists: lists.collect(),

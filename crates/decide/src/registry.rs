@@ -30,14 +30,6 @@ pub(crate) struct Registry {
 /// How many names an ExternalName may go through; Kubernetes' resolvers give up earlier.
 const MAX_ALIASES: usize = 8;
 
-// === impl Stored ===
-
-impl<T> PartialEq for Stored<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.revision == other.revision
-    }
-}
-
 // === impl Registry ===
 
 impl Registry {
@@ -68,16 +60,8 @@ impl Registry {
         let mut services: Vec<_> = chosen.into_values().cloned().collect();
         // The host last: a ServiceEntry with several hosts has one age for all of them.
         services.sort_by(|a, b| {
-            let key = |one: &'_ Stored<Service>| {
-                let (created, name, namespace) = one.source.age_key();
-                (
-                    created,
-                    name.to_owned(),
-                    namespace.to_owned(),
-                    one.body.key.host.clone(),
-                )
-            };
-            key(a).cmp(&key(b))
+            let by_age = a.source.age_key().cmp(&b.source.age_key());
+            by_age.then_with(|| a.body.key.host.cmp(&b.body.key.host))
         });
         let hosts = services.iter().enumerate();
         let by_host = hosts.map(|(at, service)| (service.body.key.host.clone(), at));

@@ -138,7 +138,9 @@ impl Spec {
             // Nobody dials the gateway by the address of a pod: it needs the endpoints.
             Resolution::OriginalDst if role == Role::Gateway => EndpointSource::ControlPlane,
             Resolution::OriginalDst => EndpointSource::OriginalDst,
-            Resolution::Endpoints if load_balancer == LoadBalancer::Passthrough => {
+            Resolution::Endpoints
+                if load_balancer == LoadBalancer::Passthrough && role == Role::Sidecar =>
+            {
                 EndpointSource::OriginalDst
             }
             Resolution::Endpoints => EndpointSource::ControlPlane,

@@ -5,7 +5,7 @@
 //! shares hosts with one of its servers adds its rules, oldest first, rules that take everything
 //! last. The host of the merged rules is the narrower of the two.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -39,6 +39,8 @@ enum Kind {
 #[derive(Default)]
 struct Merge<'s> {
     parts: Vec<(&'s StoredRoutes, Place)>,
+    /// The parts by revision: two hosts of one VirtualService may narrow to the same.
+    seen: HashSet<(u64, Place)>,
     requires_tls: bool,
 }
 
@@ -199,9 +201,8 @@ impl<'s> Compiler<'s> {
                 for host in hosts(server, routes) {
                     let merge = merges.entry(host).or_default();
                     merge.requires_tls |= server.https_redirect;
-                    let part = (routes, place.clone());
-                    if !merge.parts.contains(&part) {
-                        merge.parts.push(part);
+                    if merge.seen.insert((routes.revision, place.clone())) {
+                        merge.parts.push((routes, place.clone()));
                     }
                 }
             }

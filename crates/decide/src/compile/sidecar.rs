@@ -4,7 +4,7 @@
 //! VirtualServices are not merged here: each host has the most specific one that names it, the
 //! oldest of equals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use lateen_model::route::GatewayRef;
@@ -26,6 +26,10 @@ pub(super) struct MeshRoutes<'s> {
     /// Oldest first.
     routes: Vec<&'s StoredRoutes>,
     index: HostIndex,
+    /// Those that name a host exactly, in order.
+    exact: HashMap<&'s Host, Vec<usize>>,
+    /// Those that have a wildcard, in order.
+    wildcards: Vec<(&'s HostPattern, usize)>,
 }
 
 // === impl MeshRoutes ===
@@ -40,11 +44,11 @@ impl<'s> MeshRoutes<'s> {
 
     /// All that name a host, oldest first.
     pub(super) fn all_of(&self, host: &Host) -> impl Iterator<Item = &'s StoredRoutes> {
-        let routes = self.routes.iter().copied();
-        routes.filter(|routes| {
-            let mut hosts = routes.body.spec.hosts.iter();
-            hosts.any(|pattern| pattern.matches(host.as_str()))
-        })
+        let exact = self.exact.get(host).into_iter().flatten().copied();
+        let wildcards = self.wildcards.iter();
+        let wildcards = wildcards.filter(|(pattern, _)| pattern.matches(host.as_str()));
+        let all: BTreeSet<usize> = exact.chain(wildcards.map(|(_, at)| *at)).collect();
+        all.into_iter().map(|at| self.routes[at])
     }
 }
 
@@ -62,8 +66,16 @@ impl<'s> Compiler<'s> {
             .copied()
             .collect();
         let mut index = HostIndexBuilder::new();
+        let mut exact: HashMap<&Host, Vec<usize>> = HashMap::new();
+        let mut wildcards = Vec::new();
         for (at, one) in (0..).zip(&routes) {
             for host in &one.body.spec.hosts {
+                match host {
+                    HostPattern::Exact(host) => exact.entry(host).or_default().push(at as usize),
+                    HostPattern::Suffix(_) | HostPattern::Any => {
+                        wildcards.push((host, at as usize));
+                    }
+                }
                 let owner = index.claim(host, at);
                 if owner != at {
                     let owner = &routes[owner as usize].object;
@@ -78,6 +90,8 @@ impl<'s> Compiler<'s> {
         MeshRoutes {
             routes,
             index: index.build(),
+            exact,
+            wildcards,
         }
     }
 
@@ -102,7 +116,8 @@ impl<'s> Compiler<'s> {
         }
         self.table(TableKey::Port(port), recipe, |this| {
             let mut table = TableBuilder::new();
-            let mut is_routed: Vec<&Host> = Vec::new();
+            let hosts: HashSet<&Host> = services.iter().map(|one| &one.body.key.host).collect();
+            let mut is_routed: HashSet<&Host> = HashSet::new();
             for (at, routes) in mesh_routes.routes.iter().enumerate() {
                 let of_routes = by_routes.remove(&at).unwrap_or_default();
                 if of_routes.is_empty() && port != PORT_OF_FREE_HOSTS {
@@ -112,14 +127,13 @@ impl<'s> Compiler<'s> {
                     continue;
                 };
                 if port == PORT_OF_FREE_HOSTS {
-                    add_free_hosts(&mut table, routes, &rules, services);
+                    add_free_hosts(&mut table, routes, &rules, &hosts);
                 }
                 for service in of_routes {
-                    is_routed.push(&service.body.key.host);
+                    is_routed.insert(&service.body.key.host);
                     this.add_service(&mut table, service, &rules);
                 }
             }
-            let is_routed: std::collections::HashSet<_> = is_routed.into_iter().collect();
             for service in services {
                 if !is_routed.contains(&service.body.key.host) {
                     let route = this.default_route(service, port);
@@ -199,11 +213,14 @@ fn add_free_hosts(
     table: &mut TableBuilder,
     routes: &StoredRoutes,
     rules: &Arc<Rules>,
-    services: &[&Arc<Stored<Service>>],
+    services: &HashSet<&Host>,
 ) {
     for pattern in &routes.body.spec.hosts {
-        let mut hosts = services.iter().map(|service| &service.body.key.host);
-        if !hosts.any(|host| pattern.matches(host.as_str())) {
+        let is_service = match pattern {
+            HostPattern::Exact(host) => services.contains(host),
+            wildcard => services.iter().any(|host| wildcard.matches(host.as_str())),
+        };
+        if !is_service {
             table.add(virtual_host(&pattern.to_string(), rules), [pattern]);
         }
     }
