@@ -10,3 +10,4 @@ pub mod dns;
 pub mod network;
 pub mod node;
 pub mod publisher;
+mod sys;

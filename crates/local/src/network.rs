@@ -1,8 +1,14 @@
 //! The cluster's network: links of pods, service addresses by nftables, the way out.
 //!
-//! `services` (what kube-proxy does elsewhere) and `egress` (connections that leave the cluster) are
-//! complete and are run by the supervisor in the cluster's namespace; links and addresses of pods
-//! belong beside them.
+//! Everything here acts on the cluster's own network namespace, in which the supervisor lives.
+//!
+//! ```text
+//! pod ── links ──► cluster ── services: an endpoint's address ──► links ──► pod
+//!                     └────── egress: anywhere else ──► publisher, outside
+//! ```
 
+pub(crate) mod addresses;
+pub(crate) mod balancers;
 pub(crate) mod egress;
+pub(crate) mod links;
 pub(crate) mod services;

@@ -1,0 +1,127 @@
+//! Starts containers, and programs in them, from the supervisor.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use rustix::thread::{ThreadNameSpaceType, UnshareFlags};
+
+use super::process::{self, Process};
+use super::spec::{self, Program, Spec};
+use crate::cluster::THIS_PROGRAM;
+use crate::node::sandbox::Namespaces;
+use crate::node::{CONTAINER, EXEC};
+use crate::publisher::channel;
+use crate::sys;
+
+/// Where a program's output goes.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// Its standard output.
+    pub(crate) out: OwnedFd,
+    /// Its standard error.
+    pub(crate) error: OwnedFd,
+}
+
+/// What has been started, before a runtime holds it.
+struct Started {
+    pid: Pid,
+    descriptor: OwnedFd,
+}
+
+/// Starts a container in a pod's namespaces.
+///
+/// # Errors
+/// What the container's process said: a volume that cannot be mounted, a program that does not
+/// exist.
+pub(crate) async fn container(
+    namespaces: &Namespaces,
+    spec: Spec,
+    output: Output,
+) -> io::Result<Process> {
+    let namespaces = namespaces.try_clone()?;
+    let started = on_thread(move || {
+        namespaces.enter()?;
+        sys::unshare(UnshareFlags::NEWPID)?;
+        let started = spawn(CONTAINER, output, |to| spec::send(to, &spec, &[]))?;
+        // Not before it has become its program: until then it still builds them.
+        let mounts = process::mounts_of(started.pid)?;
+        Ok((started, mounts))
+    })
+    .await?;
+    let (started, mounts) = started;
+    Process::hold(started.descriptor, mounts)
+}
+
+/// Starts a further program in a container.
+pub(crate) async fn program(
+    container: &Process,
+    program: Program,
+    output: Output,
+) -> io::Result<Process> {
+    let descriptor = container.descriptor().try_clone()?;
+    let mounts = container.mounts().try_clone()?;
+    let kept = mounts.try_clone()?;
+    let started = on_thread(move || {
+        let namespaces = ThreadNameSpaceType::PROCESS_ID
+            | ThreadNameSpaceType::NETWORK
+            | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
+            | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION;
+        rustix::thread::move_into_thread_name_spaces(descriptor.as_fd(), namespaces)?;
+        spawn(EXEC, output, |to| {
+            spec::send(to, &program, &[mounts.as_fd()])
+        })
+    })
+    .await?;
+    Process::hold(started.descriptor, kept)
+}
+
+/// Spawns this program in a role and waits until it has become another program.
+fn spawn(
+    role: &str,
+    output: Output,
+    send: impl FnOnce(&OwnedFd) -> io::Result<()>,
+) -> io::Result<Started> {
+    let (ours, theirs) = channel::pair()?;
+    let child = Command::new(THIS_PROGRAM)
+        .arg0("lateen")
+        .arg(role)
+        .env_clear()
+        .stdin(Stdio::from(theirs))
+        .stdout(output.out)
+        .stderr(output.error)
+        .spawn()?;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| io::Error::other("a process without a number"))?;
+    // The child is ours and unwaited for, so that its number is still its own.
+    let descriptor = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    let told = send(&ours).and_then(|()| channel::receive(ours.as_fd()));
+    let error = match told {
+        // Its end of the channel closed with `exec`, or because it was killed before: then the
+        // end of the process says so.
+        Ok(None) => return Ok(Started { pid, descriptor }),
+        Ok(Some(parcel)) => io::Error::other(String::from_utf8_lossy(&parcel.bytes).into_owned()),
+        Err(error) => error,
+    };
+    let _ = rustix::process::pidfd_send_signal(&descriptor, Signal::KILL);
+    rustix::process::waitid(WaitId::PidFd(descriptor.as_fd()), WaitIdOptions::EXITED)?;
+    Err(error)
+}
+
+/// Runs `work` on a thread that ends with it: it may enter namespaces and never comes back.
+async fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    thread::Builder::new()
+        .name("lateen-launch".into())
+        .spawn(move || {
+            // Nobody waits for it any more if the node is ending.
+            let _ = tell.send(work());
+        })?;
+    told.await
+        .map_err(|_| io::Error::other("the thread that starts a container has panicked"))?
+}
