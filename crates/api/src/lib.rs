@@ -3,6 +3,7 @@
 //! It does no I/O and knows no Kubernetes client: objects come in as JSON values, judgements,
 //! CRDs and resources of `lateen-model` go out.
 
+pub mod analyze;
 pub mod crd;
 pub mod kinds;
 pub mod lower;

@@ -1,5 +1,7 @@
 //! The parts that every Kubernetes object has: its kind, its names, its labels, its age.
 
+use std::sync::LazyLock;
+
 use lateen_model::{Labels, ObjectRef, Source};
 use serde_json::{Map, Value};
 
@@ -67,9 +69,14 @@ impl<'a> Object<'a> {
         string_map(self.0["metadata"]["annotations"].as_object())
     }
 
-    /// `spec`; null if missing.
+    /// `spec`; an empty one if it is missing, which means the same (`spec:` without a value is
+    /// dropped by the API server).
     pub fn spec(self) -> &'a Value {
-        &self.0["spec"]
+        static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
+        match &self.0["spec"] {
+            Value::Null => &EMPTY,
+            spec => spec,
+        }
     }
 
     /// Kind, namespace and name.

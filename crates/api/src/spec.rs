@@ -2,7 +2,7 @@
 //!
 //! These types carry no judgement. The CRD schemas are generated from them (see [`crate::crd`]),
 //! the shape of an object is checked against those schemas, and the meaning of what then
-//! deserialises is checked by [`crate::validate`] and given by [`crate::lower`]. The first line
+//! deserialises is checked by [`mod@crate::validate`] and given by [`mod@crate::lower`]. The first line
 //! of each comment is what `kubectl explain` shows.
 
 pub mod common;

@@ -6,6 +6,7 @@
 
 mod connection_pool;
 mod destination_rule;
+mod extension;
 mod gateway;
 mod header;
 mod http_action;
@@ -65,10 +66,6 @@ pub(crate) fn check(object: Object<'_>) -> Report {
     };
     annotations(object, kind, &mut report);
     let spec = object.spec();
-    if spec.is_null() {
-        report.error(&Path::Root("spec"), format!("a {} needs a spec", kind.kind));
-        return report;
-    }
     top_level_fields(object, &mut report);
     schema::check(spec, kind.spec_schema(), &Path::Root("spec"), &mut report);
     if report.is_valid() {
@@ -161,10 +158,10 @@ fn meaning(object: Object<'_>, kind: &Kind, report: &mut Report) {
         "AuthorizationPolicy" => with(object, report, policy::check_authorization),
         "PeerAuthentication" => with(object, report, policy::check_peer_authentication),
         "RequestAuthentication" => with(object, report, policy::check_request_authentication),
-        "Telemetry" => with(object, report, policy::check_telemetry),
-        "WasmPlugin" => with(object, report, policy::check_wasm_plugin),
-        "TrafficExtension" => with(object, report, policy::check_traffic_extension),
-        "EnvoyFilter" => with(object, report, policy::check_envoy_filter),
+        "Telemetry" => with(object, report, extension::check_telemetry),
+        "WasmPlugin" => with(object, report, extension::check_wasm_plugin),
+        "TrafficExtension" => with(object, report, extension::check_traffic_extension),
+        "EnvoyFilter" => with(object, report, extension::check_envoy_filter),
         // Its schema says everything.
         _ => with(
             object,

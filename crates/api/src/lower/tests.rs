@@ -1,1 +1,517 @@
+use lateen_model::destination::LoadBalancer;
+use lateen_model::endpoint::Health;
+use lateen_model::route::{GatewayRef, HttpMatch, StringMatch, ValueMatch, VirtualService};
+use lateen_model::service::{Resolution, Service};
+use lateen_model::{Host, HostPattern, Protocol};
+use serde_json::json;
 
+use super::*;
+use crate::yaml;
+
+fn object(text: &str) -> Value {
+    yaml::value(text).unwrap()
+}
+
+fn lowered(text: &str) -> Lowered {
+    lower(&object(text), &Settings::default()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Lowers a spec of the networking group in namespace `shop`.
+fn spec(kind: &str, spec: &str) -> Lowered {
+    let object = json!({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": kind,
+        "metadata": {"name": "x", "namespace": "shop"},
+        "spec": object(spec),
+    });
+    lower(&object, &Settings::default()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn virtual_service(text: &str) -> VirtualService {
+    match spec("VirtualService", text).resources.pop().unwrap().body {
+        Body::VirtualService(routes) => routes,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn services(lowered: &Lowered) -> Vec<&Service> {
+    let bodies = lowered.resources.iter().map(|resource| &resource.body);
+    bodies
+        .map(|body| match body {
+            Body::Service(service) => service,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn a_resource_names_its_object_and_its_age() {
+    let lowered = lowered(
+        "
+apiVersion: networking.istio.io/v1beta1
+kind: Gateway
+metadata: {name: g, namespace: edge, generation: 7, creationTimestamp: '2024-02-29T12:34:56Z'}
+spec: {servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}
+",
+    );
+    let resource = &lowered.resources[0];
+    assert_eq!(resource.name.0, "Gateway/edge/g");
+    assert_eq!(resource.source.object.to_string(), "Gateway/edge/g");
+    assert_eq!(
+        (resource.source.generation, resource.source.created),
+        (7, 1_709_210_096)
+    );
+}
+
+#[test]
+fn what_is_invalid_is_refused_with_its_fields() {
+    let text = "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: x, namespace: shop}, spec: {hosts: [a], http: [{}]}}";
+    let error = lower(&object(text), &Settings::default()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "VirtualService/shop/x is invalid: spec.http[0]: needs one of route, redirect and directResponse"
+    );
+    let unknown = lower(
+        &json!({"apiVersion": "v1", "kind": "Pod"}),
+        &Settings::default(),
+    );
+    assert!(matches!(unknown, Err(Error::UnknownKind { .. })));
+}
+
+#[test]
+fn names_of_routes_are_expanded_by_the_namespace_of_the_rule() {
+    let routes = virtual_service(
+        "{hosts: [reviews, '*.example.com', reviews.prod], gateways: [mesh, g, ns/h, ./i, k.n.svc.cluster.local],
+          exportTo: ['.'], http: [{route: [{destination: {host: Reviews, subset: v1, port: {number: 9080}}}]}]}",
+    );
+    let hosts: Vec<String> = routes.hosts.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        hosts,
+        [
+            "reviews.shop.svc.cluster.local",
+            "*.example.com",
+            "reviews.prod"
+        ]
+    );
+    let gateways: Vec<String> = routes
+        .gateways
+        .iter()
+        .map(|gateway| match gateway {
+            GatewayRef::Mesh => "mesh".to_owned(),
+            GatewayRef::Gateway { namespace, name } => format!("{namespace}/{name}"),
+        })
+        .collect();
+    assert_eq!(gateways, ["mesh", "shop/g", "ns/h", "shop/i", "n/k"]);
+    assert_eq!(routes.export_to, ExportTo::Namespaces(vec!["shop".into()]));
+    let destination = &routes.http[0].route[0].destination;
+    assert_eq!(destination.host.as_str(), "reviews.shop.svc.cluster.local");
+    assert_eq!(
+        (destination.subset.as_deref(), destination.port),
+        (Some("v1"), Some(9080))
+    );
+    assert_eq!(
+        virtual_service("{hosts: [a], http: [{route: [{destination: {host: a}}]}]}").gateways,
+        [GatewayRef::Mesh]
+    );
+}
+
+#[test]
+fn weights_of_zero_are_left_out_unless_there_is_one_destination() {
+    let weights = |route: &str| -> Vec<u32> {
+        let routes = virtual_service(&format!("{{hosts: [a], http: [{{route: [{route}]}}]}}"));
+        routes.http[0]
+            .route
+            .iter()
+            .map(|entry| entry.weight)
+            .collect()
+    };
+    assert_eq!(weights("{destination: {host: a}}"), [0]);
+    assert_eq!(
+        weights(
+            "{destination: {host: a}, weight: 75}, {destination: {host: b}}, {destination: {host: c}, weight: 25}"
+        ),
+        [75, 25]
+    );
+}
+
+#[test]
+fn conditions_are_kept_as_they_are_meant() {
+    let routes = virtual_service(
+        "
+hosts: [a]
+http:
+- name: first
+  match:
+  - name: m
+    uri: {prefix: /A}
+    ignoreUriCase: true
+    method: {exact: GET}
+    authority: {regex: '.*'}
+    headers: {End-User: {exact: jason}, x-any: {}, x-star: {regex: '*'}}
+    withoutHeaders: {x-none: {}}
+    queryParams: {Q: {prefix: a}}
+    port: 80
+    sourceLabels: {app: web}
+    sourceNamespace: shop
+    gateways: [mesh]
+  - uri: {}
+  route: [{destination: {host: a}}]
+",
+    );
+    let exact = |text: &str| StringMatch::Exact(text.into());
+    let expected = HttpMatch {
+        name: "m".into(),
+        uri: Some(StringMatch::Prefix("/A".into())),
+        ignore_uri_case: true,
+        scheme: None,
+        method: Some(exact("GET")),
+        authority: Some(StringMatch::Regex(".*".into())),
+        headers: vec![
+            ("end-user".into(), ValueMatch::Value(exact("jason"))),
+            ("x-any".into(), ValueMatch::Present),
+            ("x-star".into(), ValueMatch::Present),
+        ],
+        without_headers: vec![("x-none".into(), ValueMatch::Present)],
+        query_params: vec![(
+            "Q".into(),
+            ValueMatch::Value(StringMatch::Prefix("a".into())),
+        )],
+        port: Some(80),
+        source_labels: [("app".to_owned(), "web".to_owned())].into(),
+        source_namespace: Some("shop".into()),
+        gateways: vec![GatewayRef::Mesh],
+    };
+    assert_eq!(routes.http[0].matches, [expected, HttpMatch::default()]);
+    assert_eq!(routes.http[0].name, "first");
+}
+
+#[test]
+fn rules_for_tls_and_tcp_are_lowered() {
+    let routes = virtual_service(
+        "
+hosts: [a.example.com]
+tls:
+- match: [{sniHosts: [a.example.com], port: 443, destinationSubnets: [10.0.0.0/8, 192.0.2.1]}]
+  route: [{destination: {host: a}}]
+tcp:
+- match: [{port: 3306}]
+  route: [{destination: {host: db, port: {number: 3307}}}]
+",
+    );
+    let tls = &routes.tls[0].matches[0];
+    assert_eq!(
+        tls.sni_hosts,
+        [HostPattern::Exact(Host::new("a.example.com"))]
+    );
+    assert_eq!(
+        tls.l4.destination_subnets,
+        [
+            "10.0.0.0/8".parse().unwrap(),
+            "192.0.2.1/32".parse().unwrap()
+        ]
+    );
+    assert_eq!(routes.tcp[0].matches[0].port, Some(3306));
+    assert_eq!(routes.tcp[0].route[0].destination.port, Some(3307));
+}
+
+#[test]
+fn what_is_not_in_effect_is_listed_and_never_lets_requests_through_to_other_rules() {
+    let lowered = spec(
+        "VirtualService",
+        "{hosts: [a], http: [
+           {match: [{uri: {exact: /old}}], redirect: {uri: /new}},
+           {match: [{headers: {'@request.auth.claims.sub': {exact: x}}}], retries: {attempts: 2}, route: [{destination: {host: a}, headers: {}}]},
+           {timeout: 1s, fault: {abort: {httpStatus: 500}}, route: [{destination: {host: a}}]}],
+         gateways: [g]}",
+    );
+    assert_eq!(
+        lowered.unsupported,
+        [
+            "spec.http[0].redirect",
+            "spec.http[1].match[0].headers[@request.auth.claims.sub]",
+            "spec.http[1].retries",
+            "spec.http[1].route[0].headers",
+            "spec.http[2].fault",
+            "spec.http[2].timeout",
+        ]
+    );
+    let Body::VirtualService(routes) = &lowered.resources[0].body else {
+        panic!()
+    };
+    assert_eq!(routes.http.len(), 3);
+    let host = routes.http[0].route[0].destination.host.as_str();
+    assert_eq!(host, "redirect.not-supported.invalid");
+}
+
+#[test]
+fn a_delegate_and_kinds_without_resources_yield_none() {
+    let delegate = spec(
+        "VirtualService",
+        "{http: [{route: [{destination: {host: a}}]}]}",
+    );
+    assert_eq!(
+        (delegate.resources.len(), delegate.unsupported),
+        (0, vec!["spec".to_owned()])
+    );
+    let sidecar = spec("Sidecar", "{egress: [{hosts: ['./*']}]}");
+    assert_eq!(
+        (sidecar.resources.len(), sidecar.unsupported),
+        (0, vec!["spec".to_owned()])
+    );
+    let entry = spec("WorkloadEntry", "{address: 10.0.0.1}");
+    assert_eq!(entry, Lowered::default());
+}
+
+#[test]
+fn a_destination_rule_keeps_subsets_and_the_blocks_that_override() {
+    let lowered = spec(
+        "DestinationRule",
+        "
+host: reviews
+workloadSelector: {matchLabels: {app: web}}
+trafficPolicy:
+  loadBalancer: {simple: RANDOM}
+  portLevelSettings: [{port: {number: 80}, loadBalancer: {simple: ROUND_ROBIN}}, {port: {number: 81}, tls: {mode: DISABLE}}]
+subsets:
+- {name: v1, labels: {version: v1}}
+- {name: all, trafficPolicy: {loadBalancer: {simple: PASSTHROUGH}, connectionPool: {tcp: {}}}}
+- {name: old, trafficPolicy: {loadBalancer: {simple: LEAST_CONN}}}
+",
+    );
+    assert_eq!(
+        lowered.unsupported,
+        [
+            "spec.subsets[1].trafficPolicy.connectionPool",
+            "spec.trafficPolicy.portLevelSettings[1].tls"
+        ]
+    );
+    let Body::DestinationRule(rule) = &lowered.resources[0].body else {
+        panic!()
+    };
+    assert_eq!(rule.host.to_string(), "reviews.shop.svc.cluster.local");
+    assert_eq!(
+        rule.workload_selector,
+        Some([("app".to_owned(), "web".to_owned())].into())
+    );
+    assert_eq!(
+        rule.policy.port_default.load_balancer,
+        Some(LoadBalancer::Random)
+    );
+    let ports: Vec<_> = rule
+        .policy
+        .ports
+        .iter()
+        .map(|(n, p)| (*n, p.load_balancer))
+        .collect();
+    assert_eq!(ports, [(80, Some(LoadBalancer::RoundRobin)), (81, None)]);
+    let subsets: Vec<_> = rule
+        .subsets
+        .iter()
+        .map(|s| {
+            (
+                s.name.as_str(),
+                s.labels.len(),
+                s.policy.port_default.load_balancer,
+            )
+        })
+        .collect();
+    assert_eq!(
+        subsets,
+        [
+            ("v1", 1, None),
+            ("all", 0, Some(LoadBalancer::Passthrough)),
+            ("old", 0, Some(LoadBalancer::LeastRequest)),
+        ]
+    );
+}
+
+#[test]
+fn a_gateway_serves_its_hosts_and_never_opens_tls_as_plaintext() {
+    let lowered = spec(
+        "Gateway",
+        "
+selector: {istio: ingressgateway}
+servers:
+- {port: {number: 80, name: http, protocol: http}, hosts: ['*', ./a.com, 'ns/*.b.com', '*/c.com'], tls: {httpsRedirect: true}}
+- {port: {number: 443, name: https, protocol: HTTPS}, hosts: [d.com], tls: {mode: SIMPLE, credentialName: c}}
+- {port: {number: 8443, name: tls, protocol: TLS}, hosts: [e.com], tls: {mode: PASSTHROUGH}, bind: 127.0.0.1}
+",
+    );
+    assert_eq!(lowered.unsupported, ["spec.servers[1].tls"]);
+    let Body::Gateway(gateway) = &lowered.resources[0].body else {
+        panic!()
+    };
+    assert_eq!(gateway.selector["istio"], "ingressgateway");
+    let [http, tls] = &gateway.servers[..] else {
+        panic!("{:?}", gateway.servers)
+    };
+    assert_eq!(
+        (http.port, http.protocol, http.https_redirect),
+        (80, Protocol::Http, true)
+    );
+    let hosts: Vec<_> = http
+        .hosts
+        .iter()
+        .map(|h| (h.namespace.as_deref(), h.host.to_string()))
+        .collect();
+    assert_eq!(
+        hosts,
+        [
+            (None, "*".to_owned()),
+            (Some("shop"), "a.com".to_owned()),
+            (Some("ns"), "*.b.com".to_owned()),
+            (None, "c.com".to_owned()),
+        ]
+    );
+    assert_eq!(
+        (tls.port, tls.protocol, tls.bind.as_str()),
+        (8443, Protocol::Tls, "127.0.0.1")
+    );
+}
+
+#[test]
+fn a_static_service_entry_yields_a_service_and_endpoints_per_host() {
+    let lowered = spec(
+        "ServiceEntry",
+        "
+hosts: [a.example.com, b.example.com]
+addresses: [192.0.2.0/24]
+location: MESH_INTERNAL
+resolution: STATIC
+exportTo: ['~']
+ports: [{number: 80, name: http, protocol: HTTP, targetPort: 8080}, {number: 81, name: web}]
+endpoints:
+- {address: 10.0.0.2, weight: 3, labels: {version: v1, security.istio.io/tlsMode: istio}, locality: r/z, serviceAccount: sa}
+- {address: 10.0.0.1, ports: {http: 9090}}
+",
+    );
+    let names: Vec<&str> = lowered
+        .resources
+        .iter()
+        .map(|r| r.name.0.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["Service/shop/a.example.com", "Service/shop/b.example.com"]
+    );
+    let service = services(&lowered)[0];
+    assert_eq!(service.resolution, Resolution::Endpoints);
+    assert_eq!(service.export_to, ExportTo::Nobody);
+    assert!(!service.is_external);
+    let protocols: Vec<Protocol> = service.ports.iter().map(|p| p.protocol).collect();
+    assert_eq!(protocols, [Protocol::Http, Protocol::Unknown]);
+    let endpoints = &lowered.endpoints[1];
+    assert_eq!(endpoints.service.to_string(), "shop/b.example.com");
+    let [first, second] = &endpoints.endpoints[..] else {
+        panic!("{endpoints:?}")
+    };
+    assert_eq!(
+        (first.address.to_string(), &first.ports[..]),
+        ("10.0.0.1".into(), &[(80, 9090), (81, 81)][..])
+    );
+    assert_eq!((first.weight, first.is_meshed), (1, false));
+    assert_eq!(
+        (second.weight, second.is_meshed, &second.ports[..]),
+        (3, true, &[(80, 8080), (81, 81)][..])
+    );
+    assert_eq!(
+        (second.locality.as_str(), second.service_account.as_str()),
+        ("r/z", "sa")
+    );
+}
+
+#[test]
+fn dns_entries_look_up_their_endpoints_or_their_host() {
+    let of = |text: &str| {
+        let lowered = spec(
+            "ServiceEntry",
+            &format!("{{ports: [{{number: 443, name: https, protocol: HTTPS}}], {text}}}"),
+        );
+        services(&lowered)[0].resolution.clone()
+    };
+    let Resolution::Dns(names) = of("hosts: [A.com.], resolution: DNS") else {
+        panic!()
+    };
+    assert_eq!(
+        (names[0].name.as_str(), &names[0].ports[..]),
+        ("a.com", &[(443, 443)][..])
+    );
+    let Resolution::Dns(names) = of(
+        "hosts: ['*.a.com'], resolution: DNS_ROUND_ROBIN, endpoints: [{address: b.com, ports: {https: 8443}}]",
+    ) else {
+        panic!()
+    };
+    assert_eq!(
+        (names[0].name.as_str(), &names[0].ports[..]),
+        ("b.com", &[(443, 8443)][..])
+    );
+    assert_eq!(of("hosts: [a.com]"), Resolution::OriginalDst);
+}
+
+#[test]
+fn allocated_addresses_are_used_where_the_user_gave_none() {
+    let lowered = lowered(
+        "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: x, namespace: shop}
+spec: {hosts: [a.com, b.com], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}
+status: {addresses: [{value: 240.240.0.1, host: a.com}, {value: 240.240.0.2, host: b.com}]}
+",
+    );
+    assert_eq!(
+        services(&lowered)[1].addresses,
+        ["240.240.0.2/32".parse().unwrap()]
+    );
+}
+
+#[test]
+fn a_selector_takes_workloads_as_endpoints() {
+    let entry = object(
+        "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: x, namespace: shop}
+spec: {hosts: [vm.com], location: MESH_INTERNAL, resolution: STATIC, workloadSelector: {labels: {app: vm}}, ports: [{number: 80, name: http, targetPort: 8080}]}
+",
+    );
+    let vm = workload_entry(&object(
+        "
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: vm1, namespace: shop, labels: {security.istio.io/tlsMode: istio}}
+spec: {address: 10.9.9.9, labels: {app: vm}, serviceAccount: vm, ports: {http: 7070}}
+status: {conditions: [{type: Healthy, status: 'False'}]}
+",
+    ))
+    .unwrap();
+    let without = lower(&entry, &Settings::default()).unwrap();
+    assert_eq!(
+        without.selector,
+        Some([("app".to_owned(), "vm".to_owned())].into())
+    );
+    assert!(without.endpoints[0].endpoints.is_empty());
+    let with = lower_with(&entry, &Settings::default(), &[vm]).unwrap();
+    let endpoint = &with.endpoints[0].endpoints[0];
+    assert_eq!(
+        (endpoint.health, endpoint.is_meshed),
+        (Health::NotReady, true)
+    );
+    assert_eq!(endpoint.ports, [(80, 7070)]);
+}
+
+#[test]
+fn defaults_of_the_mesh_say_who_sees_what() {
+    let settings = Settings {
+        cluster_domain: "example.org".into(),
+        default_virtual_service_export_to: vec![".".into()],
+        ..Settings::default()
+    };
+    let text = "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: x, namespace: shop}, spec: {hosts: [a], http: [{route: [{destination: {host: a}}]}]}}";
+    let lowered = lower(&object(text), &settings).unwrap();
+    let Body::VirtualService(routes) = &lowered.resources[0].body else {
+        panic!()
+    };
+    assert_eq!(routes.export_to, ExportTo::Namespaces(vec!["shop".into()]));
+    assert_eq!(routes.hosts[0].to_string(), "a.shop.svc.example.org");
+}

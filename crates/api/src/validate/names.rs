@@ -301,8 +301,8 @@ pub(super) fn export_to(
 /// Splits the name of a Gateway into namespace and name; legacy names
 /// (`gateway.namespace.svc.cluster.local`) are understood.
 pub(crate) fn gateway_name<'a>(text: &'a str, namespace: &'a str) -> (&'a str, &'a str) {
-    if let Some((namespace, name)) = text.split_once('/') {
-        return (namespace, name);
+    if let Some((given, name)) = text.split_once('/') {
+        return (if given == "." { namespace } else { given }, name);
     }
     let mut parts = text.splitn(4, '.');
     match (parts.next(), parts.next(), parts.next()) {

@@ -55,8 +55,17 @@ pub(super) struct Builder {
 impl Lines {
     /// The line of the field at `path`, or of the closest one around it.
     pub fn line_of(&self, path: &str) -> usize {
+        self.find(path).line
+    }
+
+    /// The lines of the field at `path`, or of the closest one around it.
+    #[must_use]
+    pub fn at(&self, path: &str) -> Self {
+        self.find(path).clone()
+    }
+
+    fn find(&self, path: &str) -> &Self {
         let mut at = self;
-        let mut line = self.line;
         let mut rest = path;
         while let Some((segment, is_index, after)) = next_segment(rest) {
             let element = || {
@@ -78,10 +87,9 @@ impl Lines {
             };
             let Some(child) = child else { break };
             at = child;
-            line = child.line;
             rest = after;
         }
-        line
+        at
     }
 }
 

@@ -10,7 +10,10 @@ fn the_kind_and_its_version_must_be_known() {
         of("networking.istio.io/v2", "VirtualService").contains("networking.istio.io/v1alpha3")
     );
     assert!(of("networking.istio.io/v1", "VirtualServise").contains("\"VirtualService\""));
-    assert!(of("networking.istio.io/v1", "VirtualService").contains("needs a spec"));
+    assert!(of("networking.istio.io/v1", "VirtualService").contains("at least one rule"));
+    // A policy without a spec denies everything, and a PeerAuthentication says nothing.
+    assert_eq!(of("security.istio.io/v1", "AuthorizationPolicy"), "");
+    assert_eq!(of("security.istio.io/v1beta1", "PeerAuthentication"), "");
 }
 
 #[test]
