@@ -26,6 +26,12 @@
 //! | `namespace`, `accounts` | the end and the beginnings of a namespace |
 //! | `garbage`, `pod_garbage` | what has lost its owner, or its node |
 
+#![allow(
+    clippy::large_futures,
+    reason = "futures hold the Kubernetes objects that they write, which are large values; the queue \
+              boxes each reconciliation once"
+)]
+
 mod accounts;
 mod clock;
 mod daemon_set;
@@ -44,6 +50,7 @@ mod pod_garbage;
 mod pods;
 mod queue;
 mod replica_set;
+mod retry;
 mod selector;
 mod stateful_set;
 

@@ -37,25 +37,17 @@ pub(super) async fn run(context: Context) {
 
 /// Has everything looked at that a change may concern.
 fn consider(inventory: &Inventory, change: &Change, adder: &Adder<String>) {
-    match &change.new {
-        Some(item) => {
-            let is_waiting = item.has_finalizer(FOREGROUND) || item.has_finalizer(ORPHAN);
-            if !item.owners.is_empty() || (item.is_terminating && is_waiting) {
-                adder.add(item.uid.clone());
-            }
-            let was_waiting = change.old.as_ref().is_some_and(|old| old.is_terminating);
-            if item.is_terminating && item.has_finalizer(FOREGROUND) && !was_waiting {
-                for dependent in inventory.dependents(&item.uid) {
-                    adder.add(dependent.uid.clone());
-                }
-            }
+    if let Some(item) = &change.new {
+        let is_waiting = item.has_finalizer(FOREGROUND) || item.has_finalizer(ORPHAN);
+        if !item.owners.is_empty() || (item.is_terminating && is_waiting) {
+            adder.add(item.uid.clone());
         }
-        None => {
-            let Some(gone) = &change.old else { return };
-            for dependent in inventory.dependents(&gone.uid) {
-                adder.add(dependent.uid.clone());
-            }
+        let was_terminating = change.old.as_ref().is_some_and(|old| old.is_terminating);
+        if item.is_terminating && item.has_finalizer(FOREGROUND) && !was_terminating {
+            add_dependents(inventory, item, adder);
         }
+    } else if let Some(gone) = &change.old {
+        add_dependents(inventory, gone, adder);
     }
     // An owner in the foreground may have waited for this one.
     let before = change.old.iter().flat_map(|old| &old.owners);
@@ -66,6 +58,12 @@ fn consider(inventory: &Inventory, change: &Change, adder: &Adder<String>) {
         if is_waiting {
             adder.add(owner.uid.clone());
         }
+    }
+}
+
+fn add_dependents(inventory: &Inventory, owner: &Item, adder: &Adder<String>) {
+    for dependent in inventory.dependents(&owner.uid) {
+        adder.add(dependent.uid.clone());
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 pub(super) use self::kinds::Kind;
+use super::retry::Retry;
 
 /// The metadata of an object.
 #[derive(Debug, Clone, PartialEq)]
@@ -245,7 +246,7 @@ impl Inventory {
 
     async fn watch(self, kind: Arc<Kind>, done: mpsc::UnboundedSender<Arc<Kind>>) {
         let api = self.api(&kind, "");
-        let events = watcher(api, watcher::Config::default()).default_backoff();
+        let events = watcher(api, watcher::Config::default()).backoff(Retry::default());
         let mut events = std::pin::pin!(events);
         let mut listed = HashSet::new();
         while let Some(event) = events.next().await {

@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::Error;
+use super::retry::Retry;
 
 /// A kind that can be watched.
 pub(super) trait Watched:
@@ -128,7 +129,7 @@ impl<K: Watched> Objects<K> {
         client: Client,
         config: watcher::Config,
     ) -> (Self, impl Future<Output = ()> + Send) {
-        let events = watcher(Api::<K>::all(client.clone()), config).default_backoff();
+        let events = watcher(Api::<K>::all(client.clone()), config).backoff(Retry::default());
         let (synced, is_synced) = watch::channel(false);
         let objects = Self {
             client,
@@ -306,7 +307,9 @@ impl<K: Watched + Resource<Scope = NamespaceResourceScope>> Objects<K> {
         let what = format!("create {}", named(object));
         let api = self.api(object);
         let created = api.create(&PostParams::default(), object).await;
-        self.keep(created.map_err(Error::api(what))?)
+        created
+            .map_err(Error::api(what))
+            .map(|object| self.keep(object))
     }
 
     /// Replaces an object, if nobody changed it meanwhile.
@@ -314,7 +317,9 @@ impl<K: Watched + Resource<Scope = NamespaceResourceScope>> Objects<K> {
         let what = format!("update {}", named(object));
         let (api, parameters) = (self.api(object), PostParams::default());
         let replaced = api.replace(&object.name_any(), &parameters, object).await;
-        self.keep(replaced.map_err(Error::api(what))?)
+        replaced
+            .map_err(Error::api(what))
+            .map(|object| self.keep(object))
     }
 
     /// Replaces the status of an object, if nobody changed the object meanwhile.
@@ -324,7 +329,9 @@ impl<K: Watched + Resource<Scope = NamespaceResourceScope>> Objects<K> {
         let replaced = api
             .replace_status(&object.name_any(), &parameters, object)
             .await;
-        self.keep(replaced.map_err(Error::api(what))?)
+        replaced
+            .map_err(Error::api(what))
+            .map(|object| self.keep(object))
     }
 
     /// Changes an object by a JSON merge patch.
@@ -334,7 +341,9 @@ impl<K: Watched + Resource<Scope = NamespaceResourceScope>> Objects<K> {
         let patched = api
             .patch(&object.name_any(), &parameters, &Patch::Merge(patch))
             .await;
-        self.keep(patched.map_err(Error::api(what))?)
+        patched
+            .map_err(Error::api(what))
+            .map(|object| self.keep(object))
     }
 
     /// Deletes exactly this object, not another of its name. One that is gone already is deleted.
@@ -367,9 +376,10 @@ impl<K: Watched + Resource<Scope = NamespaceResourceScope>> Objects<K> {
         }
     }
 
-    fn keep(&self, object: K) -> Result<K, Error> {
+    /// Takes the server's answer into what is known.
+    fn keep(&self, object: K) -> K {
         self.observe(object.clone());
-        Ok(object)
+        object
     }
 
     fn api(&self, object: &K) -> Api<K> {

@@ -116,11 +116,8 @@ where
         match meta::controller_of(object.meta()) {
             Some(controller) if controller.uid != meta::uid(owner) => {}
             Some(_) if matches => claimed.push(object),
-            Some(_) => {
-                if !meta::is_terminating(owner) {
-                    release(objects, object.as_ref(), owner).await?;
-                }
-            }
+            Some(_) if meta::is_terminating(owner) => {}
+            Some(_) => release(objects, object.as_ref(), owner).await?,
             None if matches
                 && !meta::is_terminating(owner)
                 && !meta::is_terminating(object.as_ref()) =>
@@ -251,7 +248,7 @@ pub(super) async fn delete<O: Resource<DynamicType = ()>>(
 /// Pods as tests write them.
 #[cfg(test)]
 pub(super) mod testing {
-    use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
+    use k8s_openapi::api::core::v1::{Pod, PodCondition, PodSpec, PodStatus};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use k8s_openapi::jiff::Timestamp;
 
@@ -267,7 +264,7 @@ pub(super) mod testing {
         pod.metadata.name = Some(name.into());
         pod.metadata.uid = Some(format!("uid-{name}"));
         pod.metadata.creation_timestamp = Some(Time(at(0)));
-        pod.spec = Some(Default::default());
+        pod.spec = Some(PodSpec::default());
         let ready = PodCondition {
             type_: "Ready".into(),
             status: if ready_since.is_some() {

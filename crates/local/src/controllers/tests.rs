@@ -112,7 +112,10 @@ impl Cluster {
         });
         match tokio::time::timeout(PATIENCE, wait).await {
             Ok(object) => object.expect("the watch works").expect("it exists"),
-            Err(_) => panic!("{name} does not get there: {:#?}", api.get_opt(name).await),
+            Err(elapsed) => panic!(
+                "{name} does not get there: {elapsed}: {:#?}",
+                api.get_opt(name).await
+            ),
         }
     }
 
@@ -147,8 +150,8 @@ impl Cluster {
         };
         match tokio::time::timeout(PATIENCE, wait).await {
             Ok(items) => items,
-            Err(_) => panic!(
-                "they do not get there: {:#?}",
+            Err(elapsed) => panic!(
+                "they do not get there: {elapsed}: {:#?}",
                 api.list(&ListParams::default()).await
             ),
         }

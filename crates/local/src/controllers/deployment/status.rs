@@ -94,90 +94,68 @@ fn progress(
     now: Timestamp,
 ) -> Option<DeploymentCondition> {
     progress_seconds(deployment)?;
-    let known = find(
-        before.conditions.as_deref().unwrap_or_default(),
-        "Progressing",
-    );
+    let conditions = before.conditions.as_deref().unwrap_or_default();
+    let known = find(conditions, "Progressing");
     let reason = known
         .and_then(|known| known.reason.as_deref())
         .unwrap_or_default();
     if let Some(failure) = &step.failure {
-        return Some(condition(
-            "Progressing",
-            "False",
-            "ReplicaSetCreateError",
-            failure,
-        ));
+        return Some(progressing("False", "ReplicaSetCreateError", failure));
     }
     if let Some(created) = step.created {
         let message = format!("Created new replica set {created:?}");
-        return Some(condition(
-            "Progressing",
-            "True",
-            "NewReplicaSetCreated",
-            &message,
-        ));
+        return Some(progressing("True", "NewReplicaSetCreated", &message));
     }
-    let is_paused = deployment
-        .spec
-        .as_ref()
-        .is_some_and(|spec| spec.paused == Some(true));
-    if is_paused {
-        return (reason != "DeploymentPaused").then(|| {
-            condition(
-                "Progressing",
+    let spec = deployment.spec.as_ref();
+    match (spec.and_then(|spec| spec.paused), reason) {
+        (Some(true), "DeploymentPaused") => return None,
+        (Some(true), _) => {
+            return Some(progressing(
                 "Unknown",
                 "DeploymentPaused",
                 "Deployment is paused",
-            )
-        });
-    }
-    if reason == "DeploymentPaused" {
-        return Some(condition(
-            "Progressing",
-            "Unknown",
-            "DeploymentResumed",
-            "Deployment is resumed",
-        ));
+            ));
+        }
+        (_, "DeploymentPaused") => {
+            return Some(progressing(
+                "Unknown",
+                "DeploymentResumed",
+                "Deployment is resumed",
+            ));
+        }
+        _ => {}
     }
     let subject = match sets.new {
         Some(set) => format!("ReplicaSet {:?}", meta::name(set.as_ref())),
         None => format!("Deployment {:?}", meta::name(deployment)),
     };
-    if is_complete(deployment, sets) {
-        let message = format!("{subject} has successfully progressed.");
-        return Some(condition(
-            "Progressing",
-            "True",
-            "NewReplicaSetAvailable",
-            &message,
-        ));
-    }
     let is_settled =
         reason == "NewReplicaSetAvailable" && status.replicas == status.updated_replicas;
-    if is_settled {
+    let (value, reason, how) = if is_complete(deployment, sets) {
+        (
+            "True",
+            "NewReplicaSetAvailable",
+            "has successfully progressed",
+        )
+    } else if is_settled {
         // A pod that fails later does not make a rollout of it.
         return None;
-    }
-    if has_moved(before, status) || known.is_none() || is_retry(reason) {
-        let message = format!("{subject} is progressing.");
-        return Some(condition(
-            "Progressing",
-            "True",
-            "ReplicaSetUpdated",
-            &message,
-        ));
-    }
-    if is_late(deployment, known, now) {
-        let message = format!("{subject} has timed out progressing.");
-        return Some(condition(
-            "Progressing",
+    } else if has_moved(before, status) || known.is_none() || is_retry(reason) {
+        ("True", "ReplicaSetUpdated", "is progressing")
+    } else if is_late(deployment, known, now) {
+        (
             "False",
             "ProgressDeadlineExceeded",
-            &message,
-        ));
-    }
-    None
+            "has timed out progressing",
+        )
+    } else {
+        return None;
+    };
+    Some(progressing(value, reason, &format!("{subject} {how}.")))
+}
+
+fn progressing(status: &str, reason: &str, message: &str) -> DeploymentCondition {
+    condition("Progressing", status, reason, message)
 }
 
 /// A rollout that begins again, after one that was done or could not begin.

@@ -33,8 +33,11 @@ pub(super) fn endpoints(service: &Service, selected: &[Arc<Pod>]) -> Endpoints {
         labels.insert(HEADLESS.into(), String::new());
     }
     let mut endpoints = Endpoints::default();
-    endpoints.metadata.namespace = service.metadata.namespace.clone();
-    endpoints.metadata.name = service.metadata.name.clone();
+    endpoints
+        .metadata
+        .namespace
+        .clone_from(&service.metadata.namespace);
+    endpoints.metadata.name.clone_from(&service.metadata.name);
     endpoints.metadata.labels = Some(labels);
     endpoints.subsets = subsets(service, selected);
     endpoints

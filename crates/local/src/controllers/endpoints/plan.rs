@@ -134,7 +134,7 @@ fn groups(service: &Service, selected: &[Arc<Pod>]) -> Vec<(Group, Vec<Endpoint>
         return vec![((first_family(service), Vec::new()), Vec::new())];
     }
     let groups = groups.into_values().map(|(group, mut endpoints)| {
-        endpoints.sort_by(|a, b| a.0.cmp(&b.0));
+        endpoints.sort_by_key(|(address, _)| *address);
         (
             group,
             endpoints
@@ -209,8 +209,7 @@ pub(super) fn protocol(port: &ServicePort) -> &str {
 /// The port of a pod's that a Service's port leads to; nothing if the pod does not name it.
 pub(super) fn target_port(port: &ServicePort, pod: &Pod) -> Option<i32> {
     match &port.target_port {
-        None => Some(port.port),
-        Some(IntOrString::Int(0)) => Some(port.port),
+        None | Some(IntOrString::Int(0)) => Some(port.port),
         Some(IntOrString::Int(number)) => Some(*number),
         Some(IntOrString::String(name)) => named_port(pod, name, protocol(port)),
     }

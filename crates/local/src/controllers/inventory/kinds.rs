@@ -12,6 +12,8 @@ use kube::discovery::Discovery;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
 
+use crate::controllers::retry::Retry;
+
 /// A type of objects.
 #[derive(Debug, Clone)]
 pub(crate) struct Kind {
@@ -63,7 +65,10 @@ async fn try_discover(client: &Client) -> kube::Result<HashSet<Arc<Kind>>> {
     // Custom types are followed by their definitions.
     let definitions = Api::<CustomResourceDefinition>::all(client.clone());
     let definitions = definitions.list(&kube::api::ListParams::default()).await?;
-    let custom: HashSet<String> = definitions.iter().map(|custom| custom.name_any()).collect();
+    let custom: HashSet<String> = definitions
+        .iter()
+        .map(kube::ResourceExt::name_any)
+        .collect();
     let mut kinds = HashSet::new();
     for group in discovery.groups() {
         for (resource, capabilities) in group.recommended_resources() {
@@ -85,7 +90,7 @@ async fn try_discover(client: &Client) -> kube::Result<HashSet<Arc<Kind>>> {
 /// The custom types, all of them each time one of them changes.
 pub(super) fn definitions(client: Client) -> impl Stream<Item = HashSet<Arc<Kind>>> + Send {
     let api = Api::<CustomResourceDefinition>::all(client);
-    let events = watcher(api, watcher::Config::default()).default_backoff();
+    let events = watcher(api, watcher::Config::default()).backoff(Retry::default());
     let state = (Box::pin(events), BTreeMap::<String, Arc<Kind>>::new());
     stream::unfold(state, |(mut events, mut known)| async move {
         loop {

@@ -55,7 +55,7 @@ fn victims(active: &[&Arc<Pod>], count: usize, now: Timestamp) -> Vec<Arc<Pod>> 
         .iter()
         .map(|pod| (rank(pod, &per_node, now), *pod))
         .collect();
-    ranked.sort_by(|a, b| a.0.cmp(&b.0));
+    ranked.sort_by_key(|(rank, _)| *rank);
     let victims = ranked.into_iter().take(count);
     victims.map(|(_, pod)| pod.clone()).collect()
 }

@@ -186,9 +186,12 @@ async fn a_namespace_begins_with_an_account_and_ends_with_everything_in_it() {
         .expect("it is deleted");
     let uid = created.metadata.uid.expect("it has one");
     let gone = await_condition(namespaces.clone(), "shop", is_deleted(&uid));
-    if tokio::time::timeout(PATIENCE, gone).await.is_err() {
-        panic!("it does not end: {:#?}", namespaces.get_opt("shop").await);
-    }
+    let ended = tokio::time::timeout(PATIENCE, gone).await;
+    assert!(
+        ended.is_ok(),
+        "it does not end: {:#?}",
+        namespaces.get_opt("shop").await
+    );
     assert!(
         widgets
             .list(&ListParams::default())
