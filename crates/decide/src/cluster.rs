@@ -108,6 +108,11 @@ impl ClusterId {
     pub const BLACK_HOLE: Self = Self(1);
     /// `InboundPassthroughCluster`: the own workload, on a port that no service names.
     pub const INBOUND_PASSTHROUGH: Self = Self(2);
+
+    /// Answers whether every plan has the cluster.
+    pub(crate) fn is_well_known(self) -> bool {
+        self <= Self::INBOUND_PASSTHROUGH
+    }
 }
 
 // === impl Cluster ===

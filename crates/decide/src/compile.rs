@@ -8,7 +8,7 @@
 //! sidecar    tables of HTTP ports  ─┐
 //! listeners  addresses and ports   ─┼─► Routing      clusters   ids ─► Cluster
 //! gateway    servers of Gateways   ─┘
-//! rules      VirtualService ─► Matcher + routes (shared by all of them)
+//! rules      VirtualService ─► Matcher + routes       tables   what is kept of the last ones
 //! ```
 
 pub(crate) mod clusters;
@@ -17,9 +17,9 @@ pub(crate) mod inbound;
 pub(crate) mod listeners;
 pub(crate) mod rules;
 pub(crate) mod sidecar;
+pub(crate) mod tables;
 
-use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use lateen_model::mesh::{Mesh, OutboundPolicy};
@@ -30,10 +30,12 @@ use lateen_model::{Host, ObjectRef};
 
 use self::clusters::{ClusterKey, Interner};
 use self::rules::{RulesCache, StoredRoutes};
+use self::tables::TableCache;
 use crate::cluster::ClusterId;
 use crate::decision::{Origin, Route, Split};
 use crate::registry::{Registry, Stored};
-use crate::table::{Fallback, RouteTable};
+use crate::resources::Epochs;
+use crate::table::Fallback;
 
 /// One compilation.
 pub(crate) struct Compiler<'s> {
@@ -55,79 +57,30 @@ pub(crate) struct Compiler<'s> {
 pub(crate) struct Cache {
     pub(crate) rules: RulesCache,
     pub(crate) clusters: Interner,
-    tables: HashMap<TableKey, CachedTable>,
-}
-
-/// Names a table.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum TableKey {
-    /// All HTTP services of a port, for a sidecar.
-    Port(u16),
-    /// One port of a service whose protocol is not declared.
-    Service(Host, u16),
-    /// A listener of a gateway.
-    Gateway(Option<IpAddr>, u16),
-}
-
-#[derive(Debug)]
-struct CachedTable {
-    /// The revisions of everything that the table was made of.
-    recipe: Vec<u64>,
-    table: Arc<RouteTable>,
-    /// Every cluster that the table names.
-    clusters: BTreeSet<ClusterId>,
-    is_used: bool,
+    tables: TableCache,
 }
 
 // === impl Cache ===
 
 impl Cache {
     /// Begins a compilation.
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self, epochs: Epochs) {
         self.clusters.begin();
-        self.rules.begin();
-        for cached in self.tables.values_mut() {
-            cached.is_used = false;
-        }
+        self.rules.begin(epochs.proxy);
+        self.tables.begin();
     }
 
-    /// Ends a compilation: forgets what it did not use.
-    pub(crate) fn end(&mut self) {
+    /// Ends a compilation: forgets what it did not use, and the rules of revisions that are gone.
+    pub(crate) fn end(&mut self, revisions: &HashSet<u64>) {
         self.clusters.end();
-        self.rules.end();
-        self.tables.retain(|_, cached| cached.is_used);
+        self.rules.end(revisions);
+        self.tables.end();
     }
 }
 
 // === impl Compiler ===
 
 impl Compiler<'_> {
-    /// The table of this recipe: as it was, or made anew.
-    fn table(
-        &mut self,
-        key: TableKey,
-        mut recipe: Vec<u64>,
-        build: impl FnOnce(&mut Self) -> RouteTable,
-    ) -> Arc<RouteTable> {
-        recipe.push(self.epoch);
-        let cached = self.cache.tables.get_mut(&key);
-        if let Some(cached) = cached.filter(|cached| cached.recipe == recipe) {
-            cached.is_used = true;
-            let table = Arc::clone(&cached.table);
-            self.cache.clusters.keep(cached.clusters.iter().copied());
-            return table;
-        }
-        let table = Arc::new(build(self));
-        let cached = CachedTable {
-            recipe,
-            table: Arc::clone(&table),
-            clusters: table.clusters(),
-            is_used: true,
-        };
-        self.cache.tables.insert(key, cached);
-        table
-    }
-
     /// The id of a destination, which need not exist.
     fn cluster(&mut self, host: &Host, subset: &str, port: u16) -> ClusterId {
         let service = self.registry.resolve(host);

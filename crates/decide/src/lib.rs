@@ -35,6 +35,7 @@ mod pattern;
 pub mod plan;
 mod policies;
 mod registry;
+mod resources;
 pub mod store;
 pub mod table;
 mod trie;

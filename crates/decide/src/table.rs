@@ -17,16 +17,24 @@ use crate::matcher::Matcher;
 /// The routes of one port of a sidecar, or of one listener of a gateway.
 #[derive(Debug)]
 pub struct RouteTable {
-    hosts: HostIndex,
+    layout: Arc<Layout>,
+    /// In the order of the layout.
     virtual_hosts: Box<[VirtualHost]>,
     fallback: Fallback,
+}
+
+/// Which host belongs to which virtual host; shared while hosts stay the same, whatever becomes
+/// of their rules.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    hosts: HostIndex,
+    /// The pattern or the service that each virtual host is for.
+    names: Box<[Box<str>]>,
 }
 
 /// The rules for some hosts.
 #[derive(Debug)]
 pub(crate) struct VirtualHost {
-    /// The pattern or the service that it is for.
-    pub(crate) name: Box<str>,
     /// Requests in plain text are redirected to https.
     pub(crate) requires_tls: bool,
     /// What the rules say; shared by all hosts of a VirtualService.
@@ -53,16 +61,22 @@ pub(crate) enum Fallback {
     BlackHole,
 }
 
-/// Collects the virtual hosts of a table; the first to claim a host keeps it.
-#[derive(Debug)]
-pub(crate) struct TableBuilder {
-    hosts: HostIndexBuilder,
-    virtual_hosts: Vec<VirtualHost>,
-}
-
 // === impl RouteTable ===
 
 impl RouteTable {
+    /// A table of virtual hosts in the order of the layout.
+    pub(crate) fn new(
+        layout: Arc<Layout>,
+        virtual_hosts: Vec<VirtualHost>,
+        fallback: Fallback,
+    ) -> Self {
+        Self {
+            layout,
+            virtual_hosts: virtual_hosts.into(),
+            fallback,
+        }
+    }
+
     /// Decides on a request. `random` is asked only where a rule splits traffic.
     pub fn decide<'t>(
         &'t self,
@@ -71,7 +85,7 @@ impl RouteTable {
         random: impl FnOnce() -> u64,
     ) -> Decision<'t> {
         let host = canonical(facts.authority(), &mut scratch.host);
-        let Some(at) = self.hosts.find(host, &mut scratch.path) else {
+        let Some(at) = self.layout.hosts.find(host, &mut scratch.path) else {
             return self.fallback.decide(random);
         };
         let virtual_host = &self.virtual_hosts[at as usize];
@@ -87,7 +101,7 @@ impl RouteTable {
         let mut scratch = Scratch::default();
         let host = canonical(facts.authority(), &mut scratch.host);
         let name = String::from_utf8_lossy(host.text).into_owned();
-        let Some(at) = self.hosts.find(host, &mut scratch.path) else {
+        let Some(at) = self.layout.hosts.find(host, &mut scratch.path) else {
             return Trace {
                 host: name,
                 virtual_host: None,
@@ -100,7 +114,7 @@ impl RouteTable {
         let (decision, found) = virtual_host.decide(&mut request, &mut scratch.path, random);
         Trace {
             host: name,
-            virtual_host: Some(&virtual_host.name),
+            virtual_host: Some(&self.layout.names[at as usize]),
             passed_over: virtual_host.passed_over(&mut request, decision, found),
             decision,
         }
@@ -108,7 +122,18 @@ impl RouteTable {
 
     /// The patterns and services that the table has virtual hosts for.
     pub fn virtual_hosts(&self) -> impl Iterator<Item = &str> {
-        self.virtual_hosts.iter().map(|host| &*host.name)
+        self.layout.names.iter().map(|name| &**name)
+    }
+
+    /// Every route with the name of its virtual host, in order.
+    pub fn routes(&self) -> impl Iterator<Item = (&str, &Route)> {
+        let hosts = self.virtual_hosts().zip(&self.virtual_hosts);
+        hosts.flat_map(|(name, host)| host.rules.routes.iter().map(move |route| (name, route)))
+    }
+
+    /// Its layout, for the table that takes its place.
+    pub(crate) fn layout(&self) -> Arc<Layout> {
+        Arc::clone(&self.layout)
     }
 
     /// Every cluster that a rule names.
@@ -121,12 +146,25 @@ impl RouteTable {
             .flat_map(|rules| rules.clusters())
             .collect()
     }
+}
 
-    /// Every route of every virtual host, in order.
-    pub fn routes(&self) -> impl Iterator<Item = (&str, &Route)> {
-        self.virtual_hosts
-            .iter()
-            .flat_map(|host| host.rules.routes.iter().map(|route| (&*host.name, route)))
+// === impl Layout ===
+
+impl Layout {
+    /// Claims hosts in order: the first to claim one keeps it.
+    pub(crate) fn new(virtual_hosts: impl Iterator<Item = (Box<str>, Vec<HostPattern>)>) -> Self {
+        let mut hosts = HostIndexBuilder::new();
+        let mut names = Vec::new();
+        for (at, (name, patterns)) in (0..).zip(virtual_hosts) {
+            for pattern in &patterns {
+                hosts.claim(pattern, at);
+            }
+            names.push(name);
+        }
+        Self {
+            hosts: hosts.build(),
+            names: names.into(),
+        }
     }
 }
 
@@ -200,49 +238,6 @@ impl Fallback {
                 Some(cluster) => Decision::Forward { cluster, route },
                 None => Decision::Refuse(Reason::BlackHole),
             },
-        }
-    }
-}
-
-// === impl TableBuilder ===
-
-impl TableBuilder {
-    /// An empty table.
-    pub(crate) fn new() -> Self {
-        Self {
-            hosts: HostIndexBuilder::new(),
-            virtual_hosts: Vec::new(),
-        }
-    }
-
-    /// Adds a virtual host for the patterns that are still free. Answers those that are not.
-    pub(crate) fn add<'p>(
-        &mut self,
-        virtual_host: VirtualHost,
-        patterns: impl IntoIterator<Item = &'p HostPattern>,
-    ) -> Vec<&'p HostPattern> {
-        let at = u32::try_from(self.virtual_hosts.len()).unwrap_or(u32::MAX);
-        let mut taken = Vec::new();
-        let mut has_any = false;
-        for pattern in patterns {
-            if self.hosts.claim(pattern, at) == at {
-                has_any = true;
-            } else {
-                taken.push(pattern);
-            }
-        }
-        if has_any {
-            self.virtual_hosts.push(virtual_host);
-        }
-        taken
-    }
-
-    /// The finished table.
-    pub(crate) fn build(self, fallback: Fallback) -> RouteTable {
-        RouteTable {
-            hosts: self.hosts.build(),
-            virtual_hosts: self.virtual_hosts.into(),
-            fallback,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Clusters: the destinations that routes name, and what is behind each.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub(crate) struct Interner {
     ids: HashMap<ClusterKey, ClusterId>,
     keys: BTreeMap<ClusterId, ClusterKey>,
     /// Those that this compilation names.
-    used: BTreeSet<ClusterId>,
+    used: HashSet<ClusterId>,
     next: u32,
 }
 
@@ -69,7 +69,7 @@ impl Default for Interner {
         Self {
             ids: HashMap::new(),
             keys: BTreeMap::new(),
-            used: BTreeSet::new(),
+            used: HashSet::new(),
             next: ClusterId::INBOUND_PASSTHROUGH.0 + 1,
         }
     }
@@ -100,9 +100,16 @@ impl Interner {
         id
     }
 
-    /// Keeps the ids of what is taken as it was.
-    pub(super) fn keep(&mut self, ids: impl IntoIterator<Item = ClusterId>) {
-        self.used.extend(ids);
+    /// Keeps the ids of what is taken as it was. Answers `false` if one is not known any more:
+    /// then it cannot be taken so.
+    pub(super) fn keep(&mut self, ids: impl IntoIterator<Item = ClusterId>) -> bool {
+        ids.into_iter().all(|id| {
+            let is_known = id.is_well_known() || self.keys.contains_key(&id);
+            if is_known {
+                self.used.insert(id);
+            }
+            is_known
+        })
     }
 
     /// Every destination that the last compilation named.

@@ -13,13 +13,14 @@ use lateen_model::gateway::{Gateway, Server, ServerHost};
 use lateen_model::route::GatewayRef;
 use lateen_model::{HostPattern, ObjectRef, Protocol, selects};
 
+use super::Compiler;
 use super::rules::{Place, StoredRoutes};
-use super::{Compiler, TableKey};
+use super::tables::{Hosts, TableDraft, TableKey};
 use crate::l4::{SniTable, TcpRoute, TcpRule};
 use crate::matcher::Matcher;
 use crate::plan::{GatewayListener, Serve};
 use crate::registry::Stored;
-use crate::table::{Fallback, Rules, TableBuilder, VirtualHost};
+use crate::table::{Fallback, Rules};
 
 /// The servers that share a socket.
 struct Socket<'s> {
@@ -172,22 +173,17 @@ impl<'s> Compiler<'s> {
             recipe.push(0);
         }
         let table = self.table(TableKey::Gateway(bind, port), recipe, |this| {
-            let mut table = TableBuilder::new();
+            let mut table = TableDraft::new(Fallback::NoRoute);
             let nothing = Arc::new(Rules {
                 matcher: Arc::new(Matcher::compile(Vec::new())),
                 routes: Box::default(),
             });
             for (pattern, merge) in &merges {
-                let virtual_host = VirtualHost {
-                    name: pattern.to_string().into(),
-                    requires_tls: merge.requires_tls,
-                    rules: this
-                        .rules(&merge.parts)
-                        .unwrap_or_else(|| Arc::clone(&nothing)),
-                };
-                table.add(virtual_host, [*pattern]);
+                let rules = this.rules(&merge.parts);
+                let rules = rules.unwrap_or_else(|| Arc::clone(&nothing));
+                table.add(Hosts::Pattern(pattern), rules, merge.requires_tls);
             }
-            table.build(Fallback::NoRoute)
+            table
         });
         Serve::Http(table)
     }

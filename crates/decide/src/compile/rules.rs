@@ -1,7 +1,7 @@
 //! VirtualServices: their conditions compiled once when they arrive, and their rules selected
 //! for each place (the mesh or a gateway, and a port) where they apply.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use lateen_model::proxy::Proxy;
@@ -40,6 +40,8 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct RulesCache {
     cached: HashMap<Vec<(u64, Place)>, Cached>,
+    /// The epoch of the proxy that they were selected for.
+    proxy: u64,
     /// Takes every request.
     catch_all: Arc<Matcher>,
 }
@@ -51,7 +53,6 @@ struct Cached {
     matcher: Arc<Matcher>,
     /// With the epoch that they were made in.
     rules: (u64, Arc<Rules>),
-    is_used: bool,
 }
 
 /// An entry that applies at a place.
@@ -180,25 +181,26 @@ impl Default for RulesCache {
     fn default() -> Self {
         Self {
             cached: HashMap::new(),
+            proxy: 0,
             catch_all: Arc::new(Matcher::compile(vec![Arc::new(Entry::catch_all())])),
         }
     }
 }
 
 impl RulesCache {
-    pub(super) fn begin(&mut self) {
-        for cached in self.cached.values_mut() {
-            cached.is_used = false;
+    /// Forgets everything if the proxy changed, and with it what applies.
+    pub(super) fn begin(&mut self, proxy: u64) {
+        if self.proxy != proxy {
+            self.cached.clear();
+            self.proxy = proxy;
         }
     }
 
-    pub(super) fn end(&mut self) {
-        self.cached.retain(|_, cached| cached.is_used);
-    }
-
-    /// Forgets everything: the proxy changed, and with it what applies.
-    pub(crate) fn clear(&mut self) {
-        self.cached.clear();
+    /// Forgets the rules of VirtualServices that are gone. What a table did not ask for is kept,
+    /// since a table that is taken as it was asks for nothing.
+    pub(super) fn end(&mut self, revisions: &HashSet<u64>) {
+        let is_there = |(revision, _): &(u64, Place)| revisions.contains(revision);
+        self.cached.retain(|parts, _| parts.iter().all(is_there));
     }
 }
 
@@ -212,11 +214,12 @@ impl Compiler<'_> {
             .iter()
             .map(|(routes, place)| (routes.revision, place.clone()))
             .collect();
-        let (selected, matcher) = match self.cache.rules.cached.get_mut(&key) {
-            Some(cached) if cached.rules.0 == self.epoch => {
-                cached.is_used = true;
-                let rules = &cached.rules.1;
-                self.cache.clusters.keep(rules.clusters());
+        let (selected, matcher) = match self.cache.rules.cached.get(&key) {
+            // Rules that no table had for a while may name clusters that are forgotten since.
+            Some(cached)
+                if cached.rules.0 == self.epoch
+                    && self.cache.clusters.keep(cached.rules.1.clusters()) =>
+            {
                 return Some(Arc::clone(&cached.rules.1));
             }
             Some(cached) => (Arc::clone(&cached.selected), Arc::clone(&cached.matcher)),
@@ -238,7 +241,6 @@ impl Compiler<'_> {
             selected,
             matcher,
             rules: (self.epoch, Arc::clone(&rules)),
-            is_used: true,
         };
         self.cache.rules.cached.insert(key, cached);
         Some(rules)

@@ -11,12 +11,13 @@ use lateen_model::route::GatewayRef;
 use lateen_model::service::{Registry as Origin, Resolution, Service};
 use lateen_model::{Host, HostPattern};
 
+use super::Compiler;
 use super::rules::{Place, StoredRoutes};
-use super::{Compiler, TableKey};
+use super::tables::{Hosts, TableDraft, TableKey};
 use crate::authority::canonical;
 use crate::hosts::{HostIndex, HostIndexBuilder};
 use crate::registry::Stored;
-use crate::table::{RouteTable, Rules, TableBuilder, VirtualHost};
+use crate::table::{RouteTable, Rules};
 
 /// The port whose table also has the hosts of VirtualServices that are no service of that port.
 const PORT_OF_FREE_HOSTS: u16 = 80;
@@ -115,7 +116,7 @@ impl<'s> Compiler<'s> {
             recipe.extend(mesh_routes.routes.iter().map(|routes| routes.revision));
         }
         self.table(TableKey::Port(port), recipe, |this| {
-            let mut table = TableBuilder::new();
+            let mut table = TableDraft::new(this.unknown_host());
             let hosts: HashSet<&Host> = services.iter().map(|one| &one.body.key.host).collect();
             let mut is_routed: HashSet<&Host> = HashSet::new();
             for (at, routes) in mesh_routes.routes.iter().enumerate() {
@@ -127,21 +128,22 @@ impl<'s> Compiler<'s> {
                     continue;
                 };
                 if port == PORT_OF_FREE_HOSTS {
-                    add_free_hosts(&mut table, routes, &rules, &hosts);
+                    for pattern in free_hosts(routes, &hosts) {
+                        table.add(Hosts::Pattern(pattern), Arc::clone(&rules), false);
+                    }
                 }
                 for service in of_routes {
                     is_routed.insert(&service.body.key.host);
-                    this.add_service(&mut table, service, &rules);
+                    table.add(Hosts::Service(service), Arc::clone(&rules), false);
                 }
             }
             for service in services {
                 if !is_routed.contains(&service.body.key.host) {
                     let route = this.default_route(service, port);
-                    let rules = this.single_rule(route);
-                    this.add_service(&mut table, service, &rules);
+                    table.add(Hosts::Service(service), this.single_rule(route), false);
                 }
             }
-            table.build(this.unknown_host())
+            table
         })
     }
 
@@ -163,9 +165,9 @@ impl<'s> Compiler<'s> {
                 let route = this.default_route(service, port);
                 this.single_rule(route)
             });
-            let mut table = TableBuilder::new();
-            table.add(virtual_host(host.as_str(), &rules), [&HostPattern::Any]);
-            table.build(this.unknown_host())
+            let mut table = TableDraft::new(this.unknown_host());
+            table.add(Hosts::Pattern(&HostPattern::Any), rules, false);
+            table
         })
     }
 
@@ -186,49 +188,24 @@ impl<'s> Compiler<'s> {
         let gateway = GatewayRef::Mesh;
         self.rules(&[(routes, Place { gateway, port })])
     }
-
-    fn add_service(
-        &mut self,
-        table: &mut TableBuilder,
-        service: &Stored<Service>,
-        rules: &Arc<Rules>,
-    ) {
-        let host = service.body.key.host.as_str();
-        let domains = domains(&service.body, &self.proxy.namespace);
-        table.add(virtual_host(host, rules), &domains);
-    }
 }
 
-fn virtual_host(name: &str, rules: &Arc<Rules>) -> VirtualHost {
-    VirtualHost {
-        name: name.into(),
-        requires_tls: false,
-        rules: Arc::clone(rules),
-    }
-}
-
-/// Adds the hosts of a VirtualService that no service of the port has: names from outside of the
+/// The hosts of a VirtualService that no service of the port has: names from outside of the
 /// registry are routed on port 80 alone.
-fn add_free_hosts(
-    table: &mut TableBuilder,
-    routes: &StoredRoutes,
-    rules: &Arc<Rules>,
+fn free_hosts<'s>(
+    routes: &'s StoredRoutes,
     services: &HashSet<&Host>,
-) {
-    for pattern in &routes.body.spec.hosts {
-        let is_service = match pattern {
-            HostPattern::Exact(host) => services.contains(host),
-            wildcard => services.iter().any(|host| wildcard.matches(host.as_str())),
-        };
-        if !is_service {
-            table.add(virtual_host(&pattern.to_string(), rules), [pattern]);
-        }
-    }
+) -> impl Iterator<Item = &'s HostPattern> {
+    let hosts = routes.body.spec.hosts.iter();
+    hosts.filter(|pattern| match pattern {
+        HostPattern::Exact(host) => !services.contains(host),
+        wildcard => !services.iter().any(|host| wildcard.matches(host.as_str())),
+    })
 }
 
 /// The hosts by which a workload of `namespace` can ask for a service: its full name, the short
 /// forms that its resolver would complete, its addresses, and the pods of a headless service.
-fn domains(service: &Service, namespace: &str) -> Vec<HostPattern> {
+pub(super) fn domains(service: &Service, namespace: &str) -> Vec<HostPattern> {
     let name = service.key.host.as_str();
     let exact = |text: &str| HostPattern::Exact(Host::new(text));
     let mut domains = vec![match name.strip_prefix('*') {

@@ -7,7 +7,7 @@ use lateen_model::mesh::OutboundPolicy;
 use lateen_model::proxy::Role;
 use lateen_model::{Body, ObjectRef, Reason, Resource, ResourceName, Source};
 
-use super::generate::Case;
+use super::generate::{Case, Detour};
 use super::naive::{Answer, Interpreter};
 use super::request::Request;
 
@@ -37,6 +37,9 @@ pub(crate) fn compiled_equals_interpreted(case: &Case) {
         };
         store.apply(resource).expect("these are always taken");
     }
+    for (at, detour) in &case.churn {
+        take_detour(&mut store, &resources, *at, *detour);
+    }
     let plan = store.compile();
     let interpreter = Interpreter {
         resources: &resources,
@@ -59,6 +62,29 @@ pub(crate) fn compiled_equals_interpreted(case: &Case) {
             check_trace(table, request, *random, decision);
         }
     }
+}
+
+/// Changes a resource, compiles, and changes it back: what is remembered of that must not show.
+fn take_detour(store: &mut Store, resources: &[Resource], at: usize, detour: Detour) {
+    store.compile();
+    let resource = &resources[at % resources.len()];
+    let mut changed = resource.clone();
+    match detour {
+        Detour::Removed => store.remove(&resource.name),
+        Detour::Older => {
+            changed.source.created = -1;
+            store.apply(changed).expect("only its age is another");
+        }
+        Detour::Disguised(other) => {
+            let other = &resources[other % resources.len()].body;
+            if other.kind() == resource.body.kind() {
+                changed.body = other.clone();
+                store.apply(changed).expect("the other one is valid too");
+            }
+        }
+    }
+    store.compile();
+    store.apply(resource.clone()).expect("it was taken before");
 }
 
 /// Of resources with the same name the last one counts.

@@ -24,6 +24,19 @@ pub(crate) struct Case {
     pub(crate) resources: Vec<Resource>,
     /// Each with uniform bits for the choice between destinations.
     pub(crate) requests: Vec<(Request, u64)>,
+    /// What happens to the resources before: each a resource, and what is done to it for a while.
+    pub(crate) churn: Vec<(usize, Detour)>,
+}
+
+/// What a resource goes through before it is as it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Detour {
+    /// It is removed.
+    Removed,
+    /// It says what another one says.
+    Disguised(usize),
+    /// It is older than all others.
+    Older,
 }
 
 /// Choices from bytes; the first of each when there are none left.
@@ -81,13 +94,25 @@ pub(crate) fn case(bytes: &[u8], role: Role) -> Case {
         resources.push(gateway(&mut dice, 9));
     }
     resources.push(subsets());
+    let churn = (0..dice.roll(4)).map(|_| detour(&mut dice)).collect();
     let requests = (0..24).map(|_| (request(&mut dice), dice.bits())).collect();
     Case {
+        churn,
         proxy: proxy(role),
         mesh,
         resources,
         requests,
     }
+}
+
+fn detour(dice: &mut Dice<'_>) -> (usize, Detour) {
+    let at = dice.roll(16);
+    let detour = match dice.roll(3) {
+        0 => Detour::Removed,
+        1 => Detour::Disguised(dice.roll(16)),
+        _ => Detour::Older,
+    };
+    (at, detour)
 }
 
 /// Host and name of the proxy do not vary.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lateen_decide::{Cluster, ClusterId, Plan, RouteTable, Store, Upstream};
 use lateen_model::service::{DnsEndpoint, Resolution, ServiceKey};
-use lateen_model::{Host, Labels, Protocol, ResourceName};
+use lateen_model::{Body, Host, Labels, Protocol, ResourceName};
 
 use crate::world::{
     World, decide, destination_rule, entry, exact, get, rule, uri, virtual_service, weighted,
@@ -148,6 +148,41 @@ fn what_is_removed_is_gone_and_what_comes_back_works() {
         "Service/default/ratings.default.svc.cluster.local".into(),
     ));
     assert_eq!(world.ask(9080, &get("ratings", "/")), "PassthroughCluster");
+}
+
+#[test]
+fn rules_that_were_overshadowed_for_a_while_find_their_clusters_again() {
+    let mut world = World::sidecar();
+    world.http("reviews", 9080);
+    world.rules("dr", destination_rule("reviews", "default", &["v1"]));
+    let to = |target: &str| virtual_service(&["reviews"], vec![rule(vec![], target)]);
+    world.routes("younger", to("reviews/v1"));
+    let subset = "outbound|9080|v1|reviews.default.svc.cluster.local";
+    assert_eq!(world.ask(9080, &get("reviews", "/")), subset);
+    let body = Body::VirtualService(to("reviews"));
+    let mut older = world.resource("VirtualService", "default", "older", body);
+    older.source.created = 0;
+    let name = older.name.clone();
+    world.store.apply(older).expect("the resource is valid");
+    assert_ne!(world.ask(9080, &get("reviews", "/")), subset);
+    world.store.remove(&name);
+    assert_eq!(world.ask(9080, &get("reviews", "/")), subset);
+}
+
+#[test]
+fn the_same_resource_again_changes_nothing() {
+    let mut world = World::sidecar();
+    world.http("reviews", 9080);
+    let routes = virtual_service(&["reviews"], vec![rule(vec![], "reviews")]);
+    let body = Body::VirtualService(routes);
+    let resource = world.resource("VirtualService", "default", "one", body);
+    world
+        .store
+        .apply(resource.clone())
+        .expect("the resource is valid");
+    let before = world.plan();
+    world.store.apply(resource).expect("the resource is valid");
+    assert!(Arc::ptr_eq(&before, &world.plan()));
 }
 
 #[test]
