@@ -16,12 +16,16 @@
 //! - What a connection reads is bounded by what its peer takes: no queue grows.
 
 pub mod activity;
+pub mod admin;
 pub mod buffer;
 pub mod clock;
 pub mod connection;
+pub mod control;
 pub mod deadline;
 pub mod http;
+pub mod lifecycle;
 pub mod observe;
+pub mod process;
 pub mod published;
 pub mod random;
 pub mod settings;

@@ -31,12 +31,12 @@ pub struct Flags {
     /// Namespace of this pod.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     pub pod_namespace: String,
-    /// Addresses of this pod, separated by commas; those of its interfaces matter to routing.
-    #[arg(long, env = "INSTANCE_IPS", value_delimiter = ',')]
-    pub instance_ips: Vec<IpAddr>,
+    /// Addresses of this pod, separated by commas.
+    #[arg(long, env = "INSTANCE_IPS", default_value = "")]
+    pub instance_ips: String,
     /// Main address of this pod.
-    #[arg(long, env = "INSTANCE_IP")]
-    pub instance_ip: Option<IpAddr>,
+    #[arg(long, env = "INSTANCE_IP", default_value = "")]
+    pub instance_ip: String,
     /// Service account of this pod.
     #[arg(long, env = "SERVICE_ACCOUNT", default_value = "")]
     pub service_account: String,
@@ -68,7 +68,7 @@ pub struct Flags {
     /// Probes of the application that this proxy answers for, as injection writes them.
     #[arg(long, env = "ISTIO_KUBE_APP_PROBERS", default_value = "")]
     pub app_probers: String,
-    /// Ends a drain as soon as no connection is active.
+    /// After the drain's duration, goes on draining until no connection is active.
     #[arg(long, env = "EXIT_ON_ZERO_ACTIVE_CONNECTIONS", default_value = "false",
           action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub exit_on_zero_active_connections: bool,
@@ -154,7 +154,7 @@ pub struct Timeouts {
 pub struct DrainSettings {
     /// For how long it keeps accepting.
     pub duration: Duration,
-    /// Whether it stops accepting earlier, as soon as nothing is active.
+    /// Whether it then goes on until no connection is active.
     pub ends_when_idle: bool,
     /// After how long it ends what still runs.
     pub shutdown: Duration,
@@ -219,7 +219,7 @@ impl Settings {
         let drain = drain_settings(&flags, &config)?;
         let timeouts = flags.timeouts.resolve()?;
         let concurrency = concurrency(role, flags.concurrency.or(config.concurrency));
-        let addresses = addresses(&flags);
+        let addresses = addresses(&flags)?;
         let node = node(role, &flags, &addresses, metadata)?;
         let all = if sys::has_ipv6() {
             IpAddr::V6(Ipv6Addr::UNSPECIFIED)
@@ -269,14 +269,18 @@ fn concurrency(role: Role, asked: Option<usize>) -> usize {
     }
 }
 
-fn addresses(flags: &Flags) -> Vec<IpAddr> {
-    let mut addresses: Vec<IpAddr> = flags.instance_ip.into_iter().collect();
-    for address in &flags.instance_ips {
-        if !addresses.contains(address) {
-            addresses.push(*address);
+fn addresses(flags: &Flags) -> anyhow::Result<Vec<IpAddr>> {
+    let mut addresses = Vec::new();
+    let texts = std::iter::once(flags.instance_ip.as_str()).chain(flags.instance_ips.split(','));
+    for text in texts.map(str::trim).filter(|text| !text.is_empty()) {
+        let address: IpAddr = text
+            .parse()
+            .with_context(|| format!("INSTANCE_IP(S): {text:?} is not an address"))?;
+        if !addresses.contains(&address) {
+            addresses.push(address);
         }
     }
-    addresses
+    Ok(addresses)
 }
 
 fn node(

@@ -7,7 +7,7 @@
 )]
 
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Once;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -85,27 +85,38 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// Makes a socket for a connection to `to`.
+/// Makes a socket for a connection to `to`, which the capture's rules know by its mark. A process
+/// that may not mark (no CAP_NET_ADMIN) is known by its user id instead; its inbound side, which
+/// the user id does not tell from the outbound one, by the source address that Istio uses for it.
 pub fn connecting_socket(to: SocketAddr, mark: Mark) -> io::Result<TcpSocket> {
     let socket = if to.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
         TcpSocket::new_v6()?
     };
-    set_mark(&socket, mark);
+    if !set_mark(&socket, mark) && mark == Mark::Inbound {
+        let source = if to.is_ipv4() {
+            IpAddr::V4(lateen_capture::rules::INBOUND_SOURCE)
+        } else {
+            IpAddr::V6(lateen_capture::rules::INBOUND_SOURCE_V6)
+        };
+        // Where the address is not there, nothing is captured either.
+        let _ = socket.bind(SocketAddr::new(source, 0));
+    }
     Ok(socket)
 }
 
-/// Marks a socket, if the process may: without CAP_NET_ADMIN (a real cluster's proxy has user id
-/// 1337 instead, which the rules exempt too) it goes on without, and says so once.
-pub fn set_mark(socket: &TcpSocket, mark: Mark) {
+/// Marks a socket; `false` if the process may not, which is said once.
+pub fn set_mark(socket: &TcpSocket, mark: Mark) -> bool {
     static TOLD: Once = Once::new();
-    if let Err(error) = SockRef::from(socket).set_mark(mark.number()) {
+    let marked = SockRef::from(socket).set_mark(mark.number());
+    if let Err(error) = &marked {
         TOLD.call_once(|| {
             tracing::info!(%error,
                 "sockets cannot be marked (no CAP_NET_ADMIN); the capture must exempt this process by its user id");
         });
     }
+    marked.is_ok()
 }
 
 /// Raises the limit of open files to what the system allows, and returns it.

@@ -4,6 +4,7 @@
 //! of [`Message`]s, and reads its counters. A new plan takes effect between two requests.
 
 mod accept;
+pub mod crew;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};

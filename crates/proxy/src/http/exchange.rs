@@ -202,13 +202,13 @@ fn failed(
     record: &mut Record,
 ) -> End {
     let reason = match failure {
-        Failure::NoResponse | Failure::PartialHead | Failure::Truncated => {
-            Reason::UpstreamConnectionTermination
-        }
+        Failure::NoResponse | Failure::Truncated => Reason::UpstreamConnectionTermination,
         Failure::BadResponse(error) => {
             tracing::debug!(%error, "the upstream's response is not valid");
             Reason::UpstreamProtocolError
         }
+        // Half a head is no valid response, whoever cut it off.
+        Failure::PartialHead => Reason::UpstreamProtocolError,
         Failure::ClientGone => Reason::DownstreamConnectionTermination,
         Failure::BadRequest(error) => client::reason(error),
         Failure::Idle => Reason::StreamIdleTimeout,

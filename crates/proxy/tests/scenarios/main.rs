@@ -2,5 +2,11 @@
 //!
 //! Each test reads as what a client and an upstream say to each other.
 
+mod corpus;
+mod drain;
 mod exchange;
+mod failures;
+#[path = "../support/resources.rs"]
+mod resources;
+mod tcp;
 mod world;

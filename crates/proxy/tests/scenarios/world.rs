@@ -9,17 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lateen_decide::Store;
-use lateen_model::endpoint::{Endpoint, Endpoints, Health};
-use lateen_model::gateway::{Gateway, Server, ServerHost};
 use lateen_model::mesh::Mesh;
-use lateen_model::proxy::{InboundPort, Proxy, Role};
-use lateen_model::route::{Destination, GatewayRef, HttpRule, VirtualService, WeightedDestination};
-use lateen_model::service::{
-    ExportTo, Registry as Origin, Resolution, Service, ServiceKey, ServicePort,
-};
-use lateen_model::{
-    Body, Host, HostPattern, Labels, ObjectRef, Protocol, Resource, ResourceName, Source,
-};
+use lateen_model::proxy::Role;
+use lateen_model::{Body, Protocol, Resource};
 use lateen_proxy::connection::{self, Door};
 use lateen_proxy::observe::access_log::{Sink, Writer};
 use lateen_proxy::observe::exposition::Registry;
@@ -31,6 +23,8 @@ use lateen_proxy::worker::{Profile, Shared, Worker};
 use lateen_wire::h1::head::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::Notify;
+
+use crate::resources;
 
 /// How much a connection in memory holds.
 const CAPACITY: usize = 64 * 1024;
@@ -92,31 +86,10 @@ impl World {
     pub(crate) fn new(role: Role, timeouts: Timeouts) -> Self {
         let mut store = Store::new();
         let own: IpAddr = OWN.parse().expect("an address");
-        let inbound = |port, protocol| InboundPort {
-            port,
-            protocol,
-            service: key("app"),
-            service_port: port,
-        };
-        store
-            .apply(resource(Body::Mesh(Mesh::default())))
-            .expect("valid");
-        store
-            .apply(resource(Body::Proxy(Proxy {
-                role,
-                name: "app-1".into(),
-                namespace: "default".into(),
-                labels: Labels::from([("istio".into(), "gateway".into())]),
-                addresses: vec![own],
-                locality: String::new(),
-                inbound: vec![
-                    inbound(8080, Protocol::Http),
-                    inbound(9000, Protocol::Unknown),
-                    inbound(7000, Protocol::Tcp),
-                ],
-                gateway_ports: vec![],
-            })))
-            .expect("valid");
+        let mesh = resources::named("mesh", Body::Mesh(Mesh::default()));
+        for resource in [mesh, resources::proxy(role, own)] {
+            store.apply(resource).expect("a valid resource");
+        }
         let mut directory = Directory::new(vec![own], "default".into());
         let first = Arc::new(Published::new(1, store.compile(), &mut directory));
         let network = Rc::<Network>::default();
@@ -147,97 +120,24 @@ impl World {
         protocol: Protocol,
         endpoints: &[&str],
     ) -> &mut Self {
-        let body = Body::Service(Service {
-            key: key(name),
-            registry: Origin::Kubernetes,
-            addresses: vec![
-                format!("10.96.0.{}/32", name.len())
-                    .parse()
-                    .expect("a network"),
-            ],
-            ports: vec![ServicePort {
-                number: 80,
-                name: String::new(),
-                protocol,
-            }],
-            resolution: Resolution::Endpoints,
-            is_external: false,
-            export_to: ExportTo::All,
-        });
-        self.apply(named(format!("Service/default/{name}"), body));
+        self.apply(resources::service(name, protocol));
         self.endpoints(name, endpoints)
     }
 
     /// Replaces the endpoints of a service.
     pub(crate) fn endpoints(&mut self, name: &str, endpoints: &[&str]) -> &mut Self {
-        self.store.apply_endpoints(Endpoints {
-            service: key(name),
-            endpoints: endpoints
-                .iter()
-                .map(|address| Endpoint {
-                    address: address.parse().expect("an address"),
-                    ports: vec![(80, 9080)],
-                    labels: Labels::new(),
-                    weight: 1,
-                    health: Health::Ready,
-                    locality: String::new(),
-                    is_meshed: false,
-                    service_account: String::new(),
-                })
-                .collect(),
-        });
+        let address = |text: &&str| SocketAddr::new(text.parse().expect("an address"), 9080);
+        let addresses: Vec<_> = endpoints.iter().map(address).collect();
+        self.store
+            .apply_endpoints(resources::endpoints(name, &addresses));
         self.publish();
         self
     }
 
     /// Adds a Gateway on port 8080 that sends every host to a service.
     pub(crate) fn route_all_to(&mut self, service: &str) -> &mut Self {
-        self.apply(named(
-            "Gateway/default/gateway".into(),
-            Body::Gateway(Gateway {
-                namespace: "default".into(),
-                name: "gateway".into(),
-                selector: Labels::new(),
-                servers: vec![Server {
-                    name: String::new(),
-                    port: 8080,
-                    port_name: "http".into(),
-                    protocol: Protocol::Http,
-                    bind: String::new(),
-                    hosts: vec![ServerHost {
-                        namespace: None,
-                        host: HostPattern::Any,
-                    }],
-                    https_redirect: false,
-                }],
-            }),
-        ));
-        self.apply(named(
-            "VirtualService/default/all".into(),
-            Body::VirtualService(VirtualService {
-                namespace: "default".into(),
-                hosts: vec![HostPattern::Any],
-                gateways: vec![GatewayRef::Gateway {
-                    namespace: "default".into(),
-                    name: "gateway".into(),
-                }],
-                export_to: ExportTo::All,
-                http: vec![HttpRule {
-                    name: "all".into(),
-                    matches: vec![],
-                    route: vec![WeightedDestination {
-                        destination: Destination {
-                            host: key(service).host,
-                            subset: None,
-                            port: Some(80),
-                        },
-                        weight: 1,
-                    }],
-                }],
-                tls: vec![],
-                tcp: vec![],
-            }),
-        ));
+        self.apply(resources::gateway(8080));
+        self.apply(resources::route(&[(service, 1)]));
         self
     }
 
@@ -412,28 +312,6 @@ pub(crate) fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
         let (found, value) = line.split_once(':')?;
         found.eq_ignore_ascii_case(name).then(|| value.trim())
     })
-}
-
-pub(crate) fn key(name: &str) -> ServiceKey {
-    ServiceKey {
-        namespace: "default".into(),
-        host: Host::new(&format!("{name}.default.svc.cluster.local")),
-    }
-}
-
-fn resource(body: Body) -> Resource {
-    named(format!("{}//x", body.kind()), body)
-}
-
-pub(crate) fn named(name: String, body: Body) -> Resource {
-    Resource {
-        name: ResourceName(name),
-        source: Source {
-            object: ObjectRef::default(),
-            ..Source::default()
-        },
-        body,
-    }
 }
 
 fn lossy(bytes: &[u8]) -> String {

@@ -1,0 +1,151 @@
+//! Configuration as the control plane would send it, for tests.
+
+use std::net::{IpAddr, SocketAddr};
+
+use lateen_model::endpoint::{Endpoint, Endpoints, Health};
+use lateen_model::gateway::{Gateway, Server, ServerHost};
+use lateen_model::proxy::{InboundPort, Proxy, Role};
+use lateen_model::route::{Destination, GatewayRef, HttpRule, VirtualService, WeightedDestination};
+use lateen_model::service::{ExportTo, Registry, Resolution, Service, ServiceKey, ServicePort};
+use lateen_model::{Body, Host, HostPattern, Labels, Protocol, Resource, ResourceName, Source};
+
+/// The service of this name in the namespace `default`.
+pub(crate) fn key(name: &str) -> ServiceKey {
+    ServiceKey {
+        namespace: "default".into(),
+        host: Host::new(&format!("{name}.default.svc.cluster.local")),
+    }
+}
+
+/// A resource of this name.
+pub(crate) fn named(name: &str, body: Body) -> Resource {
+    Resource {
+        name: ResourceName(format!("{}/default/{name}", body.kind())),
+        source: Source::default(),
+        body,
+    }
+}
+
+/// What the proxy is: its application serves on 8080 (HTTP), 9000 (undeclared) and 7000 (TCP).
+pub(crate) fn proxy(role: Role, address: IpAddr) -> Resource {
+    let inbound = |port, protocol| InboundPort {
+        port,
+        protocol,
+        service: key("app"),
+        service_port: port,
+    };
+    named(
+        "app-1",
+        Body::Proxy(Proxy {
+            role,
+            name: "app-1".into(),
+            namespace: "default".into(),
+            labels: Labels::new(),
+            addresses: vec![address],
+            locality: String::new(),
+            inbound: vec![
+                inbound(8080, Protocol::Http),
+                inbound(9000, Protocol::Unknown),
+                inbound(7000, Protocol::Tcp),
+            ],
+            gateway_ports: vec![],
+        }),
+    )
+}
+
+/// A service with one port, 80, at 10.96.0.x, where x is the length of its name.
+pub(crate) fn service(name: &str, protocol: Protocol) -> Resource {
+    named(
+        name,
+        Body::Service(Service {
+            key: key(name),
+            registry: Registry::Kubernetes,
+            addresses: vec![
+                format!("10.96.0.{}/32", name.len())
+                    .parse()
+                    .expect("a network"),
+            ],
+            ports: vec![ServicePort {
+                number: 80,
+                name: String::new(),
+                protocol,
+            }],
+            resolution: Resolution::Endpoints,
+            is_external: false,
+            export_to: ExportTo::All,
+        }),
+    )
+}
+
+/// The endpoints of a service.
+pub(crate) fn endpoints(name: &str, addresses: &[SocketAddr]) -> Endpoints {
+    let endpoint = |address: &SocketAddr| Endpoint {
+        address: address.ip(),
+        ports: vec![(80, address.port())],
+        labels: Labels::new(),
+        weight: 1,
+        health: Health::Ready,
+        locality: String::new(),
+        is_meshed: false,
+        service_account: String::new(),
+    };
+    Endpoints {
+        service: key(name),
+        endpoints: addresses.iter().map(endpoint).collect(),
+    }
+}
+
+/// A Gateway that listens on a port for every host.
+pub(crate) fn gateway(port: u16) -> Resource {
+    named(
+        "gateway",
+        Body::Gateway(Gateway {
+            namespace: "default".into(),
+            name: "gateway".into(),
+            selector: Labels::new(),
+            servers: vec![Server {
+                name: String::new(),
+                port,
+                port_name: "http".into(),
+                protocol: Protocol::Http,
+                bind: String::new(),
+                hosts: vec![ServerHost {
+                    namespace: None,
+                    host: HostPattern::Any,
+                }],
+                https_redirect: false,
+            }],
+        }),
+    )
+}
+
+/// A VirtualService that sends everything that comes to the Gateway to services by weight.
+pub(crate) fn route(weights: &[(&str, u32)]) -> Resource {
+    let route = weights.iter().map(|(service, weight)| WeightedDestination {
+        destination: Destination {
+            host: key(service).host,
+            subset: None,
+            port: Some(80),
+        },
+        weight: *weight,
+    });
+    named(
+        "all",
+        Body::VirtualService(VirtualService {
+            namespace: "default".into(),
+            hosts: vec![HostPattern::Any],
+            gateways: vec![GatewayRef::Gateway {
+                namespace: "default".into(),
+                name: "gateway".into(),
+            }],
+            export_to: ExportTo::All,
+            http: vec![HttpRule {
+                name: "all".into(),
+                matches: vec![],
+                route: route.collect(),
+            }],
+            tls: vec![],
+            tcp: vec![],
+        }),
+    )
+}
