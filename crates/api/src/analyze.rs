@@ -87,6 +87,21 @@ pub struct Message {
     pub reference: String,
 }
 
+/// The kinds of Kubernetes itself that the analysis reads, as group, version, kind and plural; of a
+/// cluster they are wanted from every namespace, since Gateways select pods anywhere. The kinds of
+/// Istio are [`crate::KINDS`].
+pub const KUBERNETES_KINDS: [(&str, &str, &str, &str); 9] = [
+    ("", "v1", "Namespace", "namespaces"),
+    ("", "v1", "Pod", "pods"),
+    ("", "v1", "Service", "services"),
+    ("apps", "v1", "Deployment", "deployments"),
+    ("apps", "v1", "StatefulSet", "statefulsets"),
+    ("apps", "v1", "DaemonSet", "daemonsets"),
+    ("apps", "v1", "ReplicaSet", "replicasets"),
+    ("batch", "v1", "Job", "jobs"),
+    ("batch", "v1", "CronJob", "cronjobs"),
+];
+
 /// Reads a file's text; lists (`kind: List`) are taken apart.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::{Level, Message};
+use super::{Level, Message, Options};
 
 /// A rule that leaves messages out: `IST0102=Namespace frod`, `IST01*=* *.default`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +110,19 @@ pub fn log(messages: &[Message], threshold: Level) -> String {
     shown.fold(String::new(), |log, message| {
         log + &message.to_string() + "\n"
     })
+}
+
+/// What is said where there is nothing to say, as istioctl does; of files only, without a
+/// namespace.
+pub fn all_well(options: &Options, is_cluster: bool) -> String {
+    if !is_cluster {
+        "✔ No validation issues found.".to_owned()
+    } else if options.all_namespaces {
+        "✔ No validation issues found when analyzing all namespaces.".to_owned()
+    } else {
+        let namespace = &options.namespace;
+        format!("✔ No validation issues found when analyzing namespace: {namespace}.")
+    }
 }
 
 /// The messages of at least `threshold` as JSON, with istioctl's keys.

@@ -557,6 +557,8 @@ fn messages_are_written_as_lines_and_as_json() {
     assert_eq!(json[0]["level"], "Warning");
     assert_eq!(json[0]["origin"], "DestinationRule default/x");
     assert_eq!(json[0]["reference"], "0.yaml:1");
+    let options = Options::default();
+    assert!(output::all_well(&options, true).ends_with("analyzing namespace: default."));
 }
 
 #[test]
