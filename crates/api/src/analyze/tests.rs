@@ -73,6 +73,34 @@ fn the_scenarios_own_gateway_and_routes_have_no_problem() {
 }
 
 #[test]
+fn older_versions_and_flow_style_are_understood() {
+    let text = "
+apiVersion: networking.istio.io/v1beta1
+kind: Gateway
+metadata: {name: bookinfo-gateway}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - port: {number: 80, name: http, protocol: HTTP}
+    hosts: [\"bookinfo.local\"]
+---
+apiVersion: networking.istio.io/v1alpha3
+kind: VirtualService
+metadata: {name: bookinfo}
+spec:
+  hosts: [bookinfo.local]
+  gateways: [bookinfo-gateway]
+  http:
+  - match:
+    - uri: {exact: /productpage}
+    - uri: {prefix: /api/v1/products}
+    route:
+    - destination: {host: productpage, port: {number: 9080}}
+";
+    assert_eq!(messages(&[BOOKINFO, text]), []);
+}
+
+#[test]
 fn hosts_subsets_ports_and_gateways_must_exist() {
     let routes = networking(
         "VirtualService",
