@@ -174,16 +174,17 @@ impl<K: Watched> Objects<K> {
     /// Has `listener` called with every change from now on, and with every object known already.
     /// It must be quick and may not write.
     pub(super) fn listen(&self, listener: impl Fn(&Change<K>) + Send + Sync + 'static) {
+        // While this is held no change is told, so none falls between what is known and what comes.
+        let mut listeners = self
+            .listeners
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         for object in self.all() {
             listener(&Change {
                 old: None,
                 new: Some(object),
             });
         }
-        let mut listeners = self
-            .listeners
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
         listeners.push(Box::new(listener));
     }
 
