@@ -330,13 +330,11 @@ fn form(headers: &HeaderMap, query: &Query, subresource: &str) -> Result<Form, F
                 .unwrap_or("")
         };
         match (kind, parameter("as")) {
-            ("application/json", "Table") => {
-                match parameter("v") {
-                    "v1" => return Ok(Form::Table("v1")),
-                    "v1beta1" => return Ok(Form::Table("v1beta1")),
-                    _ => {}
-                };
-            }
+            ("application/json", "Table") => match parameter("v") {
+                "v1" => return Ok(Form::Table("v1")),
+                "v1beta1" => return Ok(Form::Table("v1beta1")),
+                _ => {}
+            },
             ("application/json", "PartialObjectMetadata" | "PartialObjectMetadataList") => {
                 return Ok(Form::Metadata);
             }

@@ -23,70 +23,61 @@ const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 /// Writes the status that a definition has: which names are accepted, whether it is served.
 pub(crate) fn write_status(types: &Types, value: &mut Value) {
     let conflict = definition::name_conflict(types, value);
+    let conditions = conditions(value, conflict.as_ref());
     let names = object::at(value, &["spec", "names"])
         .cloned()
         .unwrap_or_default();
-    let storage: Vec<Value> = object::items(value, &["spec", "versions"])
-        .iter()
-        .filter(|version| version["storage"] == true)
-        .map(|version| version["name"].clone())
-        .collect();
-    let now = object::now();
-    let condition =
-        |kind: &str, problem: &Option<(String, String)>, reason: &str, message: &str| {
-            let (status, reason, message) = match problem {
-                None => ("True", reason, message),
-                Some((reason, message)) => ("False", reason.as_str(), message.as_str()),
-            };
-            json!({"type": kind, "status": status, "reason": reason, "message": message,
-            "lastTransitionTime": now})
-        };
-    let not_accepted = conflict.as_ref().map(|_| {
-        (
-            "NotAccepted".to_owned(),
-            "not all names are accepted".to_owned(),
-        )
-    });
-    let mut conditions = vec![
-        condition(
-            "NamesAccepted",
-            &conflict,
-            "NoConflicts",
-            "no conflicts found",
-        ),
-        condition(
-            "Established",
-            &not_accepted,
-            "InitialNamesAccepted",
-            "the initial names have been accepted",
-        ),
-    ];
-    // A condition keeps the time of its last change.
-    for condition in &mut conditions {
-        let before = object::items(value, &["status", "conditions"])
-            .iter()
-            .find(|one| one["type"] == condition["type"] && one["status"] == condition["status"]);
-        if let Some(before) = before {
-            *condition = before.clone();
-        }
-    }
-    let mut versions = object::items(value, &["status", "storedVersions"]).to_vec();
-    versions.extend(storage);
-    let mut stored: Vec<Value> = Vec::new();
-    for version in versions {
-        if !stored.contains(&version) {
-            stored.push(version);
-        }
-    }
     let accepted = if conflict.is_none() {
         names
     } else {
         json!({"plural": "", "kind": ""})
     };
+    let storage = object::items(value, &["spec", "versions"])
+        .iter()
+        .filter(|version| version["storage"] == true)
+        .map(|version| &version["name"]);
+    let mut stored: Vec<Value> = Vec::new();
+    for version in object::items(value, &["status", "storedVersions"])
+        .iter()
+        .chain(storage)
+    {
+        if !stored.contains(version) {
+            stored.push(version.clone());
+        }
+    }
     let status = json!({"acceptedNames": accepted, "conditions": conditions,
         "storedVersions": stored});
     object::map(value).insert("status".into(), status);
     hold(value);
+}
+
+/// The conditions of a definition; one that has not changed keeps its time.
+fn conditions(value: &Value, conflict: Option<&(String, String)>) -> [Value; 2] {
+    let now = object::now();
+    let condition = |kind: &str, reason: &str, message: &str| {
+        let status = if conflict.is_none() { "True" } else { "False" };
+        let before = object::items(value, &["status", "conditions"])
+            .iter()
+            .find(|one| one["type"] == kind && one["status"] == status);
+        before.cloned().unwrap_or_else(|| {
+            json!({"type": kind, "status": status, "reason": reason, "message": message,
+                "lastTransitionTime": now})
+        })
+    };
+    match conflict {
+        None => [
+            condition("NamesAccepted", "NoConflicts", "no conflicts found"),
+            condition(
+                "Established",
+                "InitialNamesAccepted",
+                "the initial names have been accepted",
+            ),
+        ],
+        Some((reason, message)) => [
+            condition("NamesAccepted", reason, message),
+            condition("Established", "NotAccepted", "not all names are accepted"),
+        ],
+    }
 }
 
 /// Adds the finalizer, unless the definition is going already.

@@ -35,7 +35,7 @@ pub(crate) fn apply(resource: &Resource, value: &mut Value) {
                 default(port, "protocol", "TCP");
             }
         }
-        ("apps", _) | ("batch", _) | ("", "replicationcontrollers") => {
+        ("apps" | "batch", _) | ("", "replicationcontrollers") => {
             workloads::apply(&resource.plural, root);
         }
         ("autoscaling", _) => {

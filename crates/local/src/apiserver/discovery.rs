@@ -35,22 +35,20 @@ pub(crate) fn answer(
     segments: &[&str],
     headers: &HeaderMap,
 ) -> Result<Response<Body>, Failure> {
+    if let (["api" | "apis"], Some((version, media))) = (segments, aggregated_version(headers)) {
+        return Ok(aggregated(types, version, media, segments == ["api"]));
+    }
     let value = match segments {
-        ["api"] => match aggregated_version(headers) {
-            Some((version, media)) => return Ok(aggregated(types, version, media, true)),
-            None => json!({"kind": "APIVersions", "versions": ["v1"],
-                "serverAddressByClientCIDRs": []}),
-        },
-        ["apis"] => match aggregated_version(headers) {
-            Some((version, media)) => return Ok(aggregated(types, version, media, false)),
-            None => {
-                let groups = types.groups();
-                let groups = groups.iter().filter(|(name, _)| !name.is_empty());
-                json!({"kind": "APIGroupList", "apiVersion": "v1",
-                    "groups": groups.map(|(name, versions)| group(name, versions))
-                        .collect::<Vec<_>>()})
-            }
-        },
+        ["api"] => json!({"kind": "APIVersions", "versions": ["v1"],
+            "serverAddressByClientCIDRs": []}),
+        ["apis"] => {
+            let groups = types.groups();
+            let groups = groups.iter().filter(|(name, _)| !name.is_empty());
+            let groups: Vec<Value> = groups
+                .map(|(name, versions)| group(name, versions))
+                .collect();
+            json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+        }
         ["api", version] => resources(types, "", version)?,
         ["apis", name] => {
             let groups = types.groups();

@@ -29,7 +29,10 @@ const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protob
 
 /// Documents that were made, for the types that they are of.
 #[derive(Default)]
-pub(crate) struct Cache(Mutex<Option<(Arc<Types>, HashMap<String, Document>)>>);
+pub(crate) struct Cache(Mutex<Option<Made>>);
+
+/// The types, and their documents by name.
+type Made = (Arc<Types>, HashMap<String, Document>);
 
 #[derive(Clone)]
 struct Document {

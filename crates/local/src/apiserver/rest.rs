@@ -125,7 +125,7 @@ pub(crate) fn respond(call: &Call, status: StatusCode, stored: &Value) -> Respon
         Form::Table(version) => {
             let revision = object::text(&object, &["metadata", "resourceVersion"]).to_owned();
             let metadata = json!({"resourceVersion": revision});
-            table::render(call, version, &[object], metadata)
+            table::render(call, version, &[object], &metadata)
         }
     };
     body::json(status, &value)

@@ -187,10 +187,9 @@ fn field_text(object: &Value, path: &str) -> String {
     match value {
         Some(Value::String(text)) => text.clone(),
         Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string(),
-        Some(_) => String::new(),
         None if matches!(path, "spec.unschedulable" | "spec.hostNetwork") => "false".into(),
         None if path.starts_with("status.re") || path == "status.successful" => "0".into(),
-        None => String::new(),
+        Some(_) | None => String::new(),
     }
 }
 

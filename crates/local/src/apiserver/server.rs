@@ -120,8 +120,9 @@ impl ApiServer {
     /// cluster has. Nothing is served yet.
     pub fn open(options: Options) -> Result<Self, Error> {
         let keys = |error: &dyn std::fmt::Display| Error::Keys(error.to_string());
+        let path = options.data.clone().unwrap_or_default();
         let data = |source| Error::Data {
-            path: options.data.clone().unwrap_or_default(),
+            path: path.clone(),
             source,
         };
         if !(8..=30).contains(&options.service_range.1) {
@@ -135,7 +136,7 @@ impl ApiServer {
             .server_config(&names, &addresses)
             .map_err(|error| keys(&error))?;
         let core = Arc::new(Core {
-            options: options.clone(),
+            options,
             authority,
             signer,
             tls,
@@ -151,6 +152,10 @@ impl ApiServer {
     }
 
     /// A client that talks to this server inside of the process, as `user`.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime: `kube` spawns a task for each client.
     pub fn client(&self, user: User) -> kube::Client {
         let server = self.clone();
         let service = tower::service_fn(move |request: Request<kube::client::Body>| {

@@ -146,8 +146,10 @@ pub(crate) fn count_generation(call: &Call, new: &mut Value, old: &Value) {
         return;
     }
     let is_status_apart = call.version().has("status") || !call.resource.is_custom;
-    let is_wish = |key: &str| {
-        !matches!(key, "metadata" | "apiVersion" | "kind") && !(is_status_apart && key == "status")
+    let is_wish = |key: &str| match key {
+        "metadata" | "apiVersion" | "kind" => false,
+        "status" => !is_status_apart,
+        _ => true,
     };
     let wishes = |value: &Value| -> Vec<(String, Value)> {
         let map = value.as_object().into_iter().flatten();
@@ -169,14 +171,12 @@ pub(crate) fn raise_generation(value: &mut Value) {
 
 /// Whether nothing holds an object any more that is being deleted.
 pub(crate) fn is_gone(resource: &Resource, value: &Value) -> bool {
-    object::is_terminating(value)
-        && object::finalizers(value).next().is_none()
-        && object::at(value, &["metadata", "deletionGracePeriodSeconds"])
-            .and_then(Value::as_i64)
-            .unwrap_or(0)
-            == 0
-        && !(resource.is("", "namespaces")
-            && !object::items(value, &["spec", "finalizers"]).is_empty())
+    let grace = object::at(value, &["metadata", "deletionGracePeriodSeconds"]);
+    let is_held = object::finalizers(value).next().is_some()
+        || grace.and_then(Value::as_i64).unwrap_or(0) > 0
+        || resource.is("", "namespaces")
+            && !object::items(value, &["spec", "finalizers"]).is_empty();
+    object::is_terminating(value) && !is_held
 }
 
 /// Does what follows from a change that was stored.

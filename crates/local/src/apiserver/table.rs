@@ -24,17 +24,17 @@ type Layout = (&'static [Head], fn(&Value, Timestamp) -> Vec<Value>);
 const PLAIN: &[Head] = &[("Name", "string", false), ("Age", "string", false)];
 
 /// The table of some objects.
-pub(super) fn render(call: &Call, version: &str, objects: &[Value], metadata: Value) -> Value {
+pub(super) fn render(call: &Call, version: &str, objects: &[Value], metadata: &Value) -> Value {
     let now = Timestamp::now();
     let (definitions, rows): (Vec<Value>, Vec<Value>) = if call.resource.is_custom {
         let columns = &call.version().columns;
         let rows = objects
             .iter()
-            .map(|one| row(call, one, custom_cells(columns, one, now)));
+            .map(|one| row(call, one, &custom_cells(columns, one, now)));
         (custom_heads(columns), rows.collect())
     } else {
         let (heads, cells) = layout(&call.resource.group, &call.resource.plural);
-        let rows = objects.iter().map(|one| row(call, one, cells(one, now)));
+        let rows = objects.iter().map(|one| row(call, one, &cells(one, now)));
         (heads.iter().map(head).collect(), rows.collect())
     };
     json!({
@@ -46,7 +46,7 @@ pub(super) fn render(call: &Call, version: &str, objects: &[Value], metadata: Va
     })
 }
 
-fn row(call: &Call, object: &Value, cells: Vec<Value>) -> Value {
+fn row(call: &Call, object: &Value, cells: &[Value]) -> Value {
     let shown = match call.query.get("includeObject") {
         "None" => Value::Null,
         "Object" => object.clone(),

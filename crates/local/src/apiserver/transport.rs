@@ -34,7 +34,7 @@ pub(crate) async fn serve(server: ApiServer, listener: TcpListener) {
             Ok((stream, _)) => {
                 let (server, acceptor) = (server.clone(), acceptor.clone());
                 connections.spawn(async move {
-                    if let Err(error) = connection(server, acceptor, stream).await {
+                    if let Err(error) = Box::pin(connection(server, acceptor, stream)).await {
                         tracing::debug!(%error, "a connection to the API server ended early");
                     }
                 });
@@ -76,7 +76,7 @@ async fn connection(
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(1000);
-    builder.serve_connection(TokioIo::new(tls), service).await
+    Box::pin(builder.serve_connection(TokioIo::new(tls), service)).await
 }
 
 async fn respond(

@@ -43,7 +43,7 @@ pub(super) async fn post(
     let place = find(core, config, timeout).await?;
     let failed = |error: String| format!("failed to call webhook: Post {:?}: {error}", place.url);
     let tls = client_config(config).map_err(failed)?;
-    match tokio::time::timeout(timeout, exchange(&place, tls, body)).await {
+    match tokio::time::timeout(timeout, Box::pin(exchange(&place, tls, body))).await {
         Ok(result) => result.map_err(failed),
         Err(_) => Err(failed("context deadline exceeded".into())),
     }
@@ -173,9 +173,10 @@ async fn exchange(place: &Place, tls: Arc<ClientConfig>, body: String) -> Result
         .connect(name, stream)
         .await
         .map_err(|error| format!("tls: {error}"))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| text(&error))?;
+    let (mut sender, connection) =
+        Box::pin(hyper::client::conn::http1::handshake(TokioIo::new(stream)))
+            .await
+            .map_err(|error| text(&error))?;
     let uri: Uri = place.url.parse().map_err(|error| text(&error))?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let request = Request::builder()

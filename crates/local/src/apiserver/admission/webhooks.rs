@@ -53,7 +53,7 @@ pub(crate) async fn mutate(
             new: Some(&seen),
             old,
         };
-        let Some((version, verdict)) = request.ask(&webhook).await? else {
+        let Some((version, verdict)) = Box::pin(request.ask(&webhook)).await? else {
             continue;
         };
         call.warnings.extend(verdict.warnings);
@@ -138,12 +138,12 @@ impl Request<'_> {
             .as_u64()
             .unwrap_or(10)
             .clamp(1, 30);
-        let answer = dial::post(
+        let answer = Box::pin(dial::post(
             self.core,
             &webhook["clientConfig"],
             review.to_string(),
             Duration::from_secs(seconds),
-        )
+        ))
         .await
         .and_then(|answer| check(&answer, &uid));
         match answer {

@@ -268,45 +268,45 @@ mod tests {
         target
     }
 
-    fn with_containers(containers: Value) -> Value {
+    fn with_containers(containers: &Value) -> Value {
         json!({"spec": {"template": {"spec": {"containers": containers}}}})
     }
 
     #[test]
     fn containers_merge_by_name() {
-        let old = with_containers(json!([{"name": "a", "image": "a:1"}, {"name": "b"}]));
-        let patch = with_containers(json!([{"name": "a", "image": "a:2"}, {"name": "c"}]));
+        let old = with_containers(&json!([{"name": "a", "image": "a:1"}, {"name": "b"}]));
+        let patch = with_containers(&json!([{"name": "a", "image": "a:2"}, {"name": "c"}]));
         assert_eq!(
             patched(old, &patch),
-            with_containers(json!([{"name": "a", "image": "a:2"}, {"name": "b"}, {"name": "c"}]))
+            with_containers(&json!([{"name": "a", "image": "a:2"}, {"name": "b"}, {"name": "c"}]))
         );
     }
 
     #[test]
     fn an_item_is_deleted_and_a_list_replaced_by_directive() {
-        let old = || with_containers(json!([{"name": "a"}, {"name": "b"}]));
-        let delete = with_containers(json!([{"name": "a", "$patch": "delete"}]));
+        let old = || with_containers(&json!([{"name": "a"}, {"name": "b"}]));
+        let delete = with_containers(&json!([{"name": "a", "$patch": "delete"}]));
         assert_eq!(
             patched(old(), &delete),
-            with_containers(json!([{"name": "b"}]))
+            with_containers(&json!([{"name": "b"}]))
         );
-        let replace = with_containers(json!([{"name": "c"}, {"$patch": "replace"}]));
+        let replace = with_containers(&json!([{"name": "c"}, {"$patch": "replace"}]));
         assert_eq!(
             patched(old(), &replace),
-            with_containers(json!([{"name": "c"}]))
+            with_containers(&json!([{"name": "c"}]))
         );
     }
 
     #[test]
     fn the_order_of_items_is_the_clients() {
-        let old = with_containers(json!([{"name": "a"}, {"name": "injected"}, {"name": "b"}]));
+        let old = with_containers(&json!([{"name": "a"}, {"name": "injected"}, {"name": "b"}]));
         let patch = json!({"spec": {"template": {"spec": {
             "$setElementOrder/containers": [{"name": "b"}, {"name": "a"}, {"name": "c"}],
             "containers": [{"name": "c"}],
         }}}});
         assert_eq!(
             patched(old, &patch),
-            with_containers(json!([
+            with_containers(&json!([
                 {"name": "injected"}, {"name": "b"}, {"name": "a"}, {"name": "c"},
             ]))
         );

@@ -81,8 +81,8 @@ fn port_of(pod: &serde_json::Value, port: &str) -> Result<u16, Failure> {
     let ports = containers
         .iter()
         .flat_map(|container| object::items(container, &["ports"]));
-    let found = ports.filter(|one| port.is_empty() || object::text(one, &["name"]) == port);
-    let number = found.filter_map(|one| one["containerPort"].as_u64()).next();
+    let mut found = ports.filter(|one| port.is_empty() || object::text(one, &["name"]) == port);
+    let number = found.find_map(|one| one["containerPort"].as_u64());
     match number
         .or_else(|| port.is_empty().then_some(80))
         .and_then(|number| u16::try_from(number).ok())

@@ -45,10 +45,7 @@ impl Selection {
                 || call.resource.selectable.iter().any(|known| known == path);
             if !is_known {
                 return Err(Failure::bad_request(format!(
-                    "Unable to find {:?} that match label selector {:?}, field selector {text:?}: \
-                     field label not supported: {path}",
-                    format!("{}, Resource={}", call.api_version(), call.resource.plural),
-                    call.query.get("labelSelector"),
+                    "field label not supported: {path}"
                 )));
             }
         }
@@ -104,7 +101,7 @@ pub(super) fn list(core: &Core, call: &Call) -> Result<Response<Body>, Failure> 
         }
     }
     let value = match call.form {
-        Form::Table(version) => table::render(call, version, &objects, metadata),
+        Form::Table(version) => table::render(call, version, &objects, &metadata),
         Form::Metadata => json!({
             "kind": "PartialObjectMetadataList",
             "apiVersion": "meta.k8s.io/v1",

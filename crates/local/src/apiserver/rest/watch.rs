@@ -193,7 +193,7 @@ impl Watch {
             Form::Table(version) => {
                 let revision = object::text(&object, &["metadata", "resourceVersion"]).to_owned();
                 let metadata = json!({"resourceVersion": revision});
-                table::render(call, version, &[object], metadata)
+                table::render(call, version, &[object], &metadata)
             }
         };
         self.send(kind, &value);
@@ -211,7 +211,7 @@ impl Watch {
                 "metadata": metadata,
             }),
             Form::Metadata => partial(&json!({"metadata": metadata})),
-            Form::Table(version) => table::render(&self.call, version, &[], metadata),
+            Form::Table(version) => table::render(&self.call, version, &[], &metadata),
         };
         self.send("BOOKMARK", &value);
     }

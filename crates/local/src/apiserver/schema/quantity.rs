@@ -45,15 +45,18 @@ pub(crate) fn canonical(text: &str) -> Option<String> {
 /// The value of a quantity in thousandths, for comparisons.
 pub(crate) fn thousandths(text: &str) -> Option<i128> {
     let (digits, suffix) = split(text)?;
-    let billionths = match BINARY.iter().find(|(name, _)| *name == suffix) {
-        Some((_, bits)) => decimal(digits, 0)?.checked_mul(1_i128 << bits)?,
-        None => {
-            let power = match DECIMAL.iter().find(|(name, _)| *name == suffix) {
-                Some((_, power)) => *power,
-                None => suffix.strip_prefix(['e', 'E'])?.parse().ok()?,
-            };
-            decimal(digits, power)?
-        }
+    let bits = BINARY
+        .iter()
+        .find(|(name, _)| *name == suffix)
+        .map(|(_, bits)| *bits);
+    let power = DECIMAL
+        .iter()
+        .find(|(name, _)| *name == suffix)
+        .map(|(_, power)| *power);
+    let billionths = match (bits, power) {
+        (Some(bits), _) => decimal(digits, 0)?.checked_mul(1_i128 << bits)?,
+        (None, Some(power)) => decimal(digits, power)?,
+        (None, None) => decimal(digits, suffix.strip_prefix(['e', 'E'])?.parse().ok()?)?,
     };
     Some(billionths / 1_000_000)
 }

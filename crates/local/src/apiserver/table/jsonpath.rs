@@ -39,12 +39,18 @@ fn walk<'a>(value: &'a Value, steps: &[Step<'_>]) -> Option<&'a Value> {
         Step::Where(path, wanted) => value
             .as_array()?
             .iter()
-            .filter(|item| match first(item, path) {
-                Some(Value::String(text)) => text == wanted,
-                Some(other) => other.to_string() == *wanted,
-                None => false,
-            })
+            .filter(|item| is_text(first(item, path), wanted))
             .find_map(|item| walk(item, rest)),
+    }
+}
+
+/// Whether a value reads as `wanted`.
+fn is_text(value: Option<&Value>, wanted: &str) -> bool {
+    match value {
+        Some(Value::String(text)) => text == wanted,
+        Some(Value::Bool(flag)) => *flag == (wanted == "true"),
+        Some(Value::Number(number)) => wanted.parse() == Ok(number.as_f64().unwrap_or(f64::NAN)),
+        _ => false,
     }
 }
 

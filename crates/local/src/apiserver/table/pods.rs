@@ -137,7 +137,7 @@ fn containers(pod: &Value, summary: &mut Summary) {
     }
     if summary.reason == "Completed" && has_running {
         let is_ready = has_condition(pod, "Ready");
-        summary.reason = if is_ready { "Running" } else { "NotReady" }.to_owned();
+        summary.reason = (if is_ready { "Running" } else { "NotReady" }).into();
     }
 }
 
@@ -191,7 +191,7 @@ mod tests {
         (text(1), text(2), text(3))
     }
 
-    fn pod(spec: Value, status: Value) -> Value {
+    fn pod(spec: &Value, status: &Value) -> Value {
         json!({"metadata": {"name": "a"}, "spec": spec, "status": status})
     }
 
@@ -202,10 +202,10 @@ mod tests {
         let status = json!({"phase": "Pending", "initContainerStatuses": [
             {"name": "i", "state": {"terminated": {"exitCode": 0}}},
             {"name": "j", "state": {"running": {}}}]});
-        assert_eq!(shown(&pod(two.clone(), status)).1, "Init:1/2");
+        assert_eq!(shown(&pod(&two, &status)).1, "Init:1/2");
         let status = json!({"phase": "Pending", "initContainerStatuses": [
             {"name": "i", "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]});
-        assert_eq!(shown(&pod(two, status)).1, "Init:CrashLoopBackOff");
+        assert_eq!(shown(&pod(&two, &status)).1, "Init:CrashLoopBackOff");
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
             {"name": "p", "started": true, "ready": true, "state": {"running": {}}}],
             "containerStatuses": [{"name": "a", "ready": true, "state": {"running": {}}}]});
         assert_eq!(
-            shown(&pod(spec, status)),
+            shown(&pod(&spec, &status)),
             ("2/2".into(), "Running".into(), "0".into())
         );
     }
@@ -227,19 +227,19 @@ mod tests {
             "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
             "lastState": {"terminated": {"finishedAt": "2024-01-01T00:00:55Z"}}}]});
         assert_eq!(
-            shown(&pod(json!({"containers": [{"name": "a"}]}), status)),
+            shown(&pod(&json!({"containers": [{"name": "a"}]}), &status)),
             ("0/1".into(), "CrashLoopBackOff".into(), "3 (5s ago)".into())
         );
     }
 
     #[test]
     fn a_pod_that_is_deleted_terminates() {
-        let mut going = pod(json!({"containers": [{}]}), json!({"phase": "Running"}));
+        let mut going = pod(&json!({"containers": [{}]}), &json!({"phase": "Running"}));
         going["metadata"]["deletionTimestamp"] = "2024-01-01T00:00:00Z".into();
         assert_eq!(shown(&going).1, "Terminating");
         let done = pod(
-            json!({"containers": [{}]}),
-            json!({"phase": "Succeeded",
+            &json!({"containers": [{}]}),
+            &json!({"phase": "Succeeded",
             "containerStatuses": [{"state": {"terminated": {"reason": "Completed"}}}]}),
         );
         assert_eq!(shown(&done).1, "Completed");
