@@ -168,7 +168,7 @@ fn main() -> ExitCode {
 fn changes() {
     let routes_of = |at: usize, rules: usize| {
         let pattern = HostPattern::Exact(Host::new(&host(at)));
-        let rules = (0..rules).map(|rule| self::rule(block(Kind::Mixed, rule)));
+        let rules = (0..rules).map(|rule| self::rule(block(Kind::Mixed, rule), &host(at)));
         resource(at, routes(vec![pattern], rules.collect()))
     };
     let mut store = Store::new();
@@ -377,13 +377,13 @@ fn routes(hosts: Vec<HostPattern>, http: Vec<HttpRule>) -> Body {
     })
 }
 
-fn rule(block: HttpMatch) -> HttpRule {
+fn rule(block: HttpMatch, target: &str) -> HttpRule {
     HttpRule {
         name: String::new(),
         matches: vec![block],
         route: vec![WeightedDestination {
             destination: Destination {
-                host: Host::new("web.default.svc.cluster.local"),
+                host: Host::new(target),
                 subset: None,
                 port: None,
             },
@@ -407,14 +407,17 @@ fn take(store: &mut Store, resource: Resource) {
 /// The table of port 80 of a sidecar with `count` of a kind.
 fn table(kind: Kind, count: usize) -> Table {
     let web = "web.default.svc.cluster.local";
-    let rules = || (0..count).map(|at| rule(block(kind, at))).collect();
+    let rules = || (0..count).map(|at| rule(block(kind, at), web)).collect();
     let pattern = |text: &str| HostPattern::resolve(text, "default", "cluster.local");
     let mut bodies = vec![service(web)];
     match kind {
         Kind::Hosts => bodies.extend((0..count).map(|at| service(&host(at)))),
         Kind::WildcardHosts => {
             let hosts = (0..count).map(|at| pattern(&format!("*.b{at}.example.com")));
-            bodies.push(routes(hosts.collect(), vec![rule(HttpMatch::default())]));
+            bodies.push(routes(
+                hosts.collect(),
+                vec![rule(HttpMatch::default(), web)],
+            ));
         }
         Kind::Mixed => {
             let hosts = (0..count).map(|at| pattern(&host(at)));

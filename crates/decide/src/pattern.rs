@@ -16,6 +16,10 @@ const MAX_CHARS: usize = 1024;
 /// The largest compiled program in bytes: repetitions of repetitions end here.
 const MAX_PROGRAM: usize = 1 << 20;
 
+/// How much the automaton that an expression grows into while it matches may take, for each
+/// thread that uses it: a client chooses the texts, and thus how much of it is built.
+const MAX_AUTOMATON: usize = 256 << 10;
+
 /// Compiles an expression that must match the whole text.
 ///
 /// # Errors
@@ -35,6 +39,7 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {
 fn build(pattern: &str) -> Result<Regex, String> {
     RegexBuilder::new(pattern)
         .size_limit(MAX_PROGRAM)
+        .dfa_size_limit(MAX_AUTOMATON)
         .build()
         .map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => {
