@@ -134,7 +134,7 @@ fn lateen(setup: &Setup) -> Command {
             "0",
             "--status-port",
             "0",
-            "--metrics-port",
+            "--health-port",
             "0",
             "--prometheus-port",
             "0",

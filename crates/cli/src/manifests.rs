@@ -50,7 +50,7 @@ pub(crate) fn all(values: &Values) -> Vec<Value> {
         "kind": "Namespace",
         "metadata": { "name": ROOT_NAMESPACE }
     })];
-    objects.extend(lateen_api::crds());
+    objects.extend(lateen_api::crd::crds());
     objects.extend(rbac::objects());
     objects.extend(control::objects(values));
     objects.extend(gateway::objects(values));

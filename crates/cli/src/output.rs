@@ -30,7 +30,7 @@ pub(crate) fn print(text: &str) {
 /// Prints a value as JSON or YAML.
 pub(crate) fn print_value(value: &serde_json::Value, format: Format) -> anyhow::Result<()> {
     let text = match format {
-        Format::Yaml => lateen_api::yaml::to_string(value)?,
+        Format::Yaml => serde_saphyr::to_string(value)?,
         Format::Json | Format::Table => serde_json::to_string_pretty(value)? + "\n",
     };
     print(&text);

@@ -1,1 +1,220 @@
+//! `lateen analyze`: finds mistakes in files or in the cluster, with istioctl's codes and formats.
 
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use kube::Client;
+use kube::api::{Api, ListParams};
+use kube::core::GroupVersionKind;
+use kube::discovery::ApiResource;
+use lateen_api::analyze::output::Suppression;
+use lateen_api::analyze::{self, Entry, KUBERNETES_KINDS, Level, Message, Options, Origin};
+use serde_json::Value;
+
+use crate::manifests::ROOT_NAMESPACE;
+use crate::output;
+
+/// istioctl's exit code when something was found at or above the threshold.
+const FOUND: u8 = 79;
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Format {
+    /// A line each.
+    #[default]
+    Log,
+    /// istioctl's JSON.
+    Json,
+    /// The same as YAML.
+    Yaml,
+}
+
+/// Find mistakes in files or in the cluster.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  lateen analyze                           the current namespace of the cluster
+  lateen analyze -A                        every namespace
+  lateen analyze my-route.yaml             a file as if it were applied to the cluster
+  lateen analyze --use-kube=false dir/     files alone, without a cluster")]
+pub(crate) struct Analyze {
+    /// Files or folders; `-` for standard input. Objects in them take the place of the cluster's.
+    files: Vec<PathBuf>,
+    /// Look at the cluster, too; by default if no file is given or a cluster is configured.
+    #[arg(long, short = 'k', action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    use_kube: Option<bool>,
+    /// Go into folders of folders.
+    #[arg(long, short = 'R')]
+    recursive: bool,
+    /// The namespace; the context's if unset.
+    #[arg(long, short)]
+    namespace: Option<String>,
+    /// Every namespace.
+    #[arg(long, short = 'A')]
+    all_namespaces: bool,
+    /// The namespace of the control plane.
+    #[arg(long, short = 'i', default_value = ROOT_NAMESPACE)]
+    istio_namespace: String,
+    /// Leave messages out, such as `IST0102=Namespace test` or `IST01*=* *.default`.
+    #[arg(long, short = 'S', value_parser = Suppression::parse)]
+    suppress: Vec<Suppression>,
+    /// Fail if there is a message of this level: Info, Warning or Error.
+    #[arg(long, default_value = "Error", value_parser = level)]
+    failure_threshold: Level,
+    /// Print messages from this level on.
+    #[arg(long, default_value = "Info", value_parser = level)]
+    output_threshold: Level,
+    /// How to print.
+    #[arg(long, short, value_enum, default_value_t)]
+    output: Format,
+    /// The context of the kubeconfig.
+    #[arg(long)]
+    context: Option<String>,
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    Level::from_name(text).ok_or_else(|| format!("{text:?} is neither Info nor Warning nor Error"))
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Analyze) -> anyhow::Result<ExitCode> {
+    let client = match args.use_kube {
+        Some(false) => None,
+        Some(true) => Some(output::client(args.context.as_deref()).await?),
+        None if args.files.is_empty() => Some(output::client(args.context.as_deref()).await?),
+        // A file can be judged without a cluster, only not as well.
+        None => output::client(args.context.as_deref()).await.ok(),
+    };
+    let namespace = match (&args.namespace, &client) {
+        (Some(namespace), _) => namespace.clone(),
+        (None, Some(_)) => output::default_namespace(args.context.as_deref()).await?,
+        (None, None) => "default".into(),
+    };
+    let options = Options {
+        namespace,
+        all_namespaces: args.all_namespaces,
+        root_namespace: args.istio_namespace.clone(),
+        cluster_domain: "cluster.local".into(),
+    };
+    let mut entries = match &client {
+        Some(client) => cluster(client).await?,
+        None => analyze::installation(&options),
+    };
+    for file in &args.files {
+        entries.extend(files(file, args.recursive, true)?);
+    }
+    let mut messages = analyze::analyze(&entries, &options);
+    messages.retain(|message| !args.suppress.iter().any(|one| one.covers(message)));
+    print(&messages, &args, &options, client.is_some())?;
+    let is_bad = messages
+        .iter()
+        .any(|message| message.level >= args.failure_threshold);
+    Ok(if is_bad {
+        ExitCode::from(FOUND)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn print(
+    messages: &[Message],
+    args: &Analyze,
+    options: &Options,
+    is_cluster: bool,
+) -> anyhow::Result<()> {
+    let shown = analyze::output::json(messages, args.output_threshold);
+    match args.output {
+        Format::Json => output::print_value(&shown, output::Format::Json)?,
+        Format::Yaml => output::print_value(&shown, output::Format::Yaml)?,
+        Format::Log if shown.as_array().is_none_or(Vec::is_empty) => {
+            output::print(&format!(
+                "{}\n",
+                analyze::output::all_well(options, is_cluster)
+            ));
+        }
+        Format::Log => output::print(&analyze::output::log(messages, args.output_threshold)),
+    }
+    Ok(())
+}
+
+/// Every object of the cluster that the analysis reads.
+async fn cluster(client: &Client) -> anyhow::Result<Vec<Entry>> {
+    let istio = lateen_api::KINDS.iter().map(|kind| {
+        let version = kind.storage_version();
+        ApiResource::from_gvk_with_plural(
+            &GroupVersionKind::gvk(kind.group, version, kind.kind),
+            kind.plural,
+        )
+    });
+    let kubernetes = KUBERNETES_KINDS
+        .iter()
+        .map(|(group, version, kind, plural)| {
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+        });
+    let lists = kubernetes
+        .chain(istio)
+        .map(|resource| list(client, resource));
+    let mut entries = Vec::new();
+    for list in futures::future::join_all(lists).await {
+        entries.extend(list?);
+    }
+    Ok(entries)
+}
+
+async fn list(client: &Client, resource: ApiResource) -> anyhow::Result<Vec<Entry>> {
+    let api: Api<kube::api::DynamicObject> = Api::all_with(client.clone(), &resource);
+    let list = match api.list(&ListParams::default()).await {
+        Ok(list) => list,
+        // A kind that is not installed has no objects.
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Vec::new()),
+        Err(error) => {
+            let plural = &resource.plural;
+            return Err(error).with_context(|| {
+                format!("cannot list {plural}.{} (it needs `list`)", resource.group)
+            });
+        }
+    };
+    let mut entries = Vec::new();
+    for object in list {
+        let mut value = serde_json::to_value(&object)?;
+        value["apiVersion"] = Value::String(resource.api_version.clone());
+        value["kind"] = Value::String(resource.kind.clone());
+        entries.push(Entry {
+            value,
+            origin: Origin::Cluster,
+        });
+    }
+    Ok(entries)
+}
+
+/// The objects of a file, or of the YAML and JSON files of a folder.
+fn files(path: &Path, recursive: bool, is_named: bool) -> anyhow::Result<Vec<Entry>> {
+    let name = path.display().to_string();
+    if path.is_dir() {
+        let mut inside: Vec<PathBuf> = std::fs::read_dir(path)
+            .with_context(|| format!("cannot read {name}"))?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()?;
+        inside.sort();
+        let mut entries = Vec::new();
+        for path in inside
+            .into_iter()
+            .filter(|path| recursive || is_named && !path.is_dir())
+        {
+            entries.extend(files(&path, recursive, false)?);
+        }
+        return Ok(entries);
+    }
+    let is_object = path
+        .extension()
+        .is_some_and(|one| one == "yaml" || one == "yml" || one == "json");
+    if !is_named && !is_object {
+        return Ok(Vec::new());
+    }
+    let text = match name.as_str() {
+        "-" => std::io::read_to_string(std::io::stdin())?,
+        _ => std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?,
+    };
+    analyze::read(&name, &text).with_context(|| name)
+}

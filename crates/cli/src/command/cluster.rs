@@ -52,7 +52,7 @@ pub(crate) struct Up {
     #[arg(long, default_value_t = 6443)]
     api_port: u16,
     /// A program of this machine that an image name stands for; may be repeated.
-    #[arg(long = "image", value_name = "NAME=PROGRAM")]
+    #[arg(long = "image", value_name = "NAME=PROGRAM", value_parser = mapping)]
     images: Vec<Mapping>,
     /// The kubeconfig that gets the context; $KUBECONFIG or ~/.kube/config if unset.
     #[arg(long, value_name = "FILE")]
@@ -97,6 +97,23 @@ pub(crate) struct Logs {
 pub(crate) struct Env {
     #[command(flatten)]
     which: Which,
+}
+
+/// Reads `NAME=PROGRAM`, where the program may have arguments.
+fn mapping(text: &str) -> Result<Mapping, String> {
+    let (image, program) = text
+        .split_once('=')
+        .ok_or("write the image's name, `=`, and the program")?;
+    let mut words = program.split_whitespace().map(str::to_owned);
+    let program = words
+        .next()
+        .filter(|_| !image.is_empty())
+        .ok_or("neither the name nor the program may be empty")?;
+    Ok(Mapping {
+        image: image.to_owned(),
+        program: program.into(),
+        arguments: words.collect(),
+    })
 }
 
 /// Runs `lateen up`.

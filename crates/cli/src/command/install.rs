@@ -65,7 +65,7 @@ fn print(values: &Values) -> anyhow::Result<()> {
     let mut text = String::new();
     for object in manifests::all(values) {
         text.push_str("---\n");
-        text.push_str(&lateen_api::yaml::to_string(&object)?);
+        text.push_str(&serde_saphyr::to_string(&object)?);
     }
     crate::output::print(&text);
     Ok(())
