@@ -98,7 +98,7 @@ async fn compare(run: Run) -> anyhow::Result<()> {
     let origin = peers::free_port()?;
     tokio::task::spawn_local(origin::serve(origin));
     let lateen = peers::free_port()?;
-    let xds = xds::serve(origin, lateen).await?;
+    let xds = xds::serve(origin, lateen)?;
     let pin =
         std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) || is_pinned();
     let setup = Setup {

@@ -19,18 +19,30 @@ const HOST: &str = "bench.example";
 const NAMESPACE: &str = "bench";
 
 /// Serves on a port of its own, until the process ends, a gateway that listens on `port` and
-/// forwards to `origin`.
-pub(crate) async fn serve(origin: u16, port: u16) -> anyhow::Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("xDS")?;
+/// forwards to `origin`. It has a thread of its own: peers are started by blocking calls.
+pub(crate) fn serve(origin: u16, port: u16) -> anyhow::Result<u16> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("xDS")?;
+    listener.set_nonblocking(true)?;
     let xds = listener.local_addr()?.port();
     let publisher = Publisher::new();
     publisher.apply(changes(origin, port));
-    tokio::task::spawn_local(async move {
-        if let Err(error) = server::serve(listener, publisher, std::future::pending()).await {
-            eprintln!("xDS: {error}");
+    std::thread::spawn(move || {
+        if let Err(error) = run(listener, publisher) {
+            eprintln!("xDS: {error:#}");
         }
     });
     Ok(xds)
+}
+
+fn run(listener: std::net::TcpListener, publisher: Publisher) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let listener = TcpListener::from_std(listener)?;
+        server::serve(listener, publisher, std::future::pending()).await?;
+        Ok(())
+    })
 }
 
 fn changes(origin: u16, port: u16) -> Vec<Change> {
