@@ -11,6 +11,8 @@ mod support;
 
 #[path = "apiserver/custom.rs"]
 mod custom;
+#[path = "apiserver/mesh.rs"]
+mod mesh;
 #[path = "apiserver/objects.rs"]
 mod objects;
 #[path = "apiserver/running.rs"]

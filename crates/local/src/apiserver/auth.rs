@@ -8,6 +8,10 @@ pub(crate) mod token;
 
 pub use authority::ClientCertificate;
 
+use http::HeaderMap;
+
+use super::status::Failure;
+
 /// An authenticated user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
@@ -65,4 +69,20 @@ impl User {
         }
         value
     }
+}
+
+/// The user that an administrator wants to be taken for (`kubectl --as`).
+pub(crate) fn impersonated(headers: &HeaderMap, user: User) -> Result<User, Failure> {
+    let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
+    let Some(name) = headers.get("impersonate-user").and_then(text) else {
+        return Ok(user);
+    };
+    if !user.groups.iter().any(|group| group == "system:masters") {
+        let why = format!("User {:?} cannot impersonate resource \"users\"", user.name);
+        return Err(Failure::forbidden("", "users", &name, &why));
+    }
+    let groups = headers.get_all("impersonate-group").iter();
+    let groups: Vec<String> = groups.filter_map(text).collect();
+    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+    Ok(User::new(&name, &groups))
 }

@@ -1,5 +1,11 @@
 //! A request, understood: which type, which object, which verb, and how the answer should look.
 
+mod form;
+mod query;
+
+pub(crate) use form::Form;
+pub(crate) use query::Query;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,17 +28,6 @@ pub(crate) enum Verb {
     Patch,
     Delete,
     DeleteCollection,
-}
-
-/// How the answer is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// The objects themselves.
-    Objects,
-    /// Rows for people, in this version of `meta.k8s.io`.
-    Table(&'static str),
-    /// Only the metadata.
-    Metadata,
 }
 
 /// A request about objects.
@@ -59,69 +54,12 @@ pub(crate) struct Call {
     pub(crate) warnings: Vec<String>,
 }
 
-/// The parameters behind the question mark.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Query(Vec<(String, String)>);
-
 /// What a path means.
 pub(crate) enum Target {
     /// A document about the server, such as `/version`.
     Document(Box<http::request::Parts>),
     /// Objects.
     Objects(Box<Call>),
-}
-
-// === impl Query ===
-
-impl Query {
-    pub(crate) fn parse(text: &str) -> Self {
-        Self(
-            form_urlencoded::parse(text.as_bytes())
-                .into_owned()
-                .collect(),
-        )
-    }
-
-    /// The value of a parameter; empty if it is not there.
-    pub(crate) fn get(&self, name: &str) -> &str {
-        let mut found = self.0.iter().filter(|(key, _)| key == name);
-        found.next().map_or("", |(_, value)| value.as_str())
-    }
-
-    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0
-            .iter()
-            .filter(move |(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
-    }
-
-    /// Replaces a parameter.
-    pub(crate) fn set(&mut self, name: &str, value: &str) {
-        self.0.retain(|(key, _)| key != name);
-        self.0.push((name.to_owned(), value.to_owned()));
-    }
-
-    /// The parameters as text again.
-    pub(crate) fn to_text(&self) -> String {
-        form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(&self.0)
-            .finish()
-    }
-
-    pub(crate) fn flag(&self, name: &str) -> bool {
-        matches!(self.get(name), "true" | "1" | "True" | "TRUE" | "t" | "T")
-    }
-
-    pub(crate) fn number(&self, name: &str) -> Result<Option<i64>, Failure> {
-        match self.get(name) {
-            "" => Ok(None),
-            text => text.parse().map(Some).map_err(|_| {
-                Failure::bad_request(format!(
-                    "the parameter {name} must be a number, not {text:?}"
-                ))
-            }),
-        }
-    }
 }
 
 // === impl Call ===
@@ -251,7 +189,7 @@ pub(crate) fn target(
     let verb = verb(&head.method, name, &query)?;
     Ok(Target::Objects(Box::new(Call {
         verb,
-        form: form(&head.headers, &query, subresource)?,
+        form: form::choose(&head.headers, &query, subresource)?,
         types,
         resource,
         version: index,
@@ -304,54 +242,6 @@ fn verb(method: &Method, name: &str, query: &Query) -> Result<Verb, Failure> {
             ));
         }
     })
-}
-
-/// Chooses the form of the answer that the client prefers among those there are.
-fn form(headers: &HeaderMap, query: &Query, subresource: &str) -> Result<Form, Failure> {
-    let accepted: Vec<&str> = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .filter(|value| !value.is_empty())
-        .collect();
-    if accepted.is_empty() || matches!(subresource, "log" | "proxy") {
-        return Ok(Form::Objects);
-    }
-    for media in &accepted {
-        let mut parts = media.split(';').map(str::trim);
-        let kind = parts.next().unwrap_or("");
-        let parameters: Vec<&str> = parts.collect();
-        let parameter = |name: &str| {
-            parameters
-                .iter()
-                .find_map(|one| one.strip_prefix(name)?.strip_prefix('='))
-                .unwrap_or("")
-        };
-        match (kind, parameter("as")) {
-            ("application/json", "Table") => match parameter("v") {
-                "v1" => return Ok(Form::Table("v1")),
-                "v1beta1" => return Ok(Form::Table("v1beta1")),
-                _ => {}
-            },
-            ("application/json", "PartialObjectMetadata" | "PartialObjectMetadataList") => {
-                return Ok(Form::Metadata);
-            }
-            ("application/json" | "application/*" | "*/*", "") => return Ok(Form::Objects),
-            _ => {}
-        }
-    }
-    // Watches of old clients ask for a stream type that is the same JSON.
-    let is_stream = accepted
-        .iter()
-        .any(|media| media.starts_with("application/json;stream"));
-    if is_stream && query.flag("watch") {
-        return Ok(Form::Objects);
-    }
-    Err(Failure::not_acceptable(
-        "only the following media types are accepted: application/json",
-    ))
 }
 
 /// Splits a path into segments and undoes their percent encoding.

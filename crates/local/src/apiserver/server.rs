@@ -23,7 +23,7 @@ use super::openapi::Cache;
 use super::registry::Registry;
 use super::status::Failure;
 use super::store::{Key, Refusal, Store};
-use super::{bootstrap, crd, documents, object, rest, transport};
+use super::{auth, bootstrap, crd, documents, object, rest, transport};
 
 /// Settings of an API server.
 #[derive(Debug, Clone)]
@@ -108,7 +108,7 @@ impl Default for Options {
             names: Vec::new(),
             addresses: Vec::new(),
             admin_token: None,
-            history: 2000,
+            history: 1000,
         }
     }
 }
@@ -231,6 +231,10 @@ impl ApiServer {
     /// Answers one request of an authenticated user.
     pub(crate) async fn handle(&self, request: Request<Bytes>, user: User) -> Response<Body> {
         let types = self.core.registry.types();
+        let user = match auth::impersonated(request.headers(), user) {
+            Ok(user) => user,
+            Err(failure) => return failure.into_response(),
+        };
         match call::target(types.clone(), request, user) {
             Ok(Target::Objects(call)) => Box::pin(rest::handle(&self.core, *call)).await,
             Ok(Target::Document(head)) => {

@@ -63,6 +63,8 @@ pub(crate) struct Store {
 
 struct State {
     revision: u64,
+    /// The revision at which this process began: a table that appears later has forgotten nothing.
+    opened: u64,
     tables: HashMap<String, Table>,
     journal: Option<Journal>,
 }
@@ -97,6 +99,7 @@ impl Store {
     pub(crate) fn open(path: Option<&Path>, history: usize) -> std::io::Result<Self> {
         let mut state = State {
             revision: 1,
+            opened: 1,
             tables: HashMap::new(),
             journal: None,
         };
@@ -111,6 +114,7 @@ impl Store {
                     .or_insert_with(|| Table::new(floor));
                 table.objects.insert(key, Arc::new(object));
             }
+            state.opened = state.revision;
             state.journal = Some(journal);
         }
         Ok(Self {
@@ -225,7 +229,7 @@ impl Store {
     /// Tells whenever a table changes.
     pub(crate) fn subscribe(&self, table: &str) -> watch::Receiver<u64> {
         let mut state = self.lock();
-        let floor = state.revision;
+        let floor = state.opened;
         state
             .tables
             .entry(table.to_owned())
@@ -259,7 +263,7 @@ impl State {
                 .append(name, &key, revision, kept)
                 .map_err(Refusal::Journal)?;
         }
-        let floor = self.revision;
+        let floor = self.opened;
         self.revision = revision;
         let table = self
             .tables

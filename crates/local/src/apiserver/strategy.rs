@@ -92,6 +92,8 @@ fn select_own_pods(value: &mut Value) {
 pub(crate) fn prepare_update(call: &Call, new: &mut Value, old: &Value) {
     match call.subresource.as_str() {
         "status" => *new = only_status(call, std::mem::take(new), old),
+        // The request is the server's own: it names the node and says so in the status.
+        "binding" => {}
         "finalize" => {
             let finalizers = object::at(new, &["spec", "finalizers"]).cloned();
             *new = old.clone();

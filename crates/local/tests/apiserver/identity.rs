@@ -180,3 +180,12 @@ fn the_token_of_an_account_lets_it_in() {
     let (is_in, said) = kubectl_with(&served, &options, &["get", "ns", "-o", "name"]);
     assert!(is_in && said.contains("namespace/default"), "{said}");
 }
+
+#[test]
+fn an_administrator_may_be_taken_for_somebody_else() {
+    let served = Served::start();
+    let review = r#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#;
+    let create = "create --raw /apis/authentication.k8s.io/v1/selfsubjectreviews -f -";
+    let said = served.with_input(&format!("{create} --as=ann --as-group=crew"), review);
+    assert!(said.contains(r#""username":"ann""#) && said.contains(r#""crew""#), "{said}");
+}

@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode};
 const NOBODY: u32 = 65534;
 
 /// Runs `tests` in a process of an ordinary user; the cluster's roles come first.
-pub fn run(tests: impl FnOnce() -> ExitCode) -> ExitCode {
+pub(crate) fn run(tests: impl FnOnce() -> ExitCode) -> ExitCode {
     if let Some(code) = lateen_local::cluster::child_main() {
         return code;
     }

@@ -155,6 +155,10 @@ pub(super) fn name_conflict(types: &Types, definition: &Value) -> Option<(String
             .iter()
             .filter(|one| one.group == group && one.plural != plural)
     };
+    if types.get(group, plural).is_some_and(|own| !own.is_custom) {
+        let message = format!("\"{plural}\" is a built-in type of {group}");
+        return Some(("PluralConflict".to_owned(), message));
+    }
     let is_resource_name = |word: &str| {
         others().any(|one| {
             one.plural == word

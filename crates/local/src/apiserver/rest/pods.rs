@@ -22,20 +22,40 @@ pub(super) async fn bind(core: &Arc<Core>, call: &mut Call) -> Result<Response<B
             "target.name: Required value: the name of a node",
         ));
     }
+    let wanted = object::uid(&binding).to_owned();
     let mut pod = call.again(Verb::Update, &call.namespace, &call.name);
+    pod.subresource = "binding".to_owned();
     update::change(core, &mut pod, |pod, old| {
         let current = object::text(old, &["spec", "nodeName"]);
-        if !current.is_empty() {
-            let why = format!("pod {} is already assigned to node \"{current}\"", pod.name);
-            return Err(Failure::conflict("", "pods/binding", &pod.name, &why));
-        }
-        let mut new = old.clone();
-        let spec = object::map(object::map(&mut new).entry("spec").or_insert(Value::Null));
-        spec.insert("nodeName".into(), node.as_str().into());
-        Ok(new)
+        let why = if !current.is_empty() {
+            format!("pod {} is already assigned to node \"{current}\"", pod.name)
+        } else if !wanted.is_empty() && wanted != object::uid(old) {
+            format!(
+                "the pod has the UID {}, the binding is for {wanted}",
+                object::uid(old)
+            )
+        } else {
+            return Ok(bound(old, &node));
+        };
+        Err(Failure::conflict("", "pods/binding", &pod.name, &why))
     })
     .await?;
     Ok(success(StatusCode::CREATED))
+}
+
+/// The pod on a node, which its conditions tell.
+fn bound(old: &Value, node: &str) -> Value {
+    let mut new = old.clone();
+    let pod = object::map(&mut new);
+    let spec = object::map(pod.entry("spec").or_insert(Value::Null));
+    spec.insert("nodeName".into(), node.into());
+    let status = object::map(pod.entry("status").or_insert(Value::Null));
+    if let Value::Array(conditions) = status.entry("conditions").or_insert(json!([])) {
+        conditions.retain(|condition| condition["type"] != "PodScheduled");
+        conditions.push(json!({"type": "PodScheduled", "status": "True",
+            "lastTransitionTime": object::now()}));
+    }
+    new
 }
 
 /// Deletes a pod, unless a PodDisruptionBudget forbids it.
