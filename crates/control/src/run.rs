@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::engine::State;
+use crate::watch::with_causes;
 use crate::webhook::authority::{self, Authority, Served};
 use crate::webhook::{Webhook, registration};
 use crate::{Error, Settings, debug, engine, http, metrics, status, watch as watches};
@@ -64,48 +65,64 @@ pub async fn run_with(
     let webhook = Arc::new(Webhook::new(settings.clone(), state.clone()));
     let mut servers = JoinSet::new();
     let pages = debug::handler(state.clone(), settings.clone());
-    servers.spawn(http::serve(listeners.http, None, pages, stopped.clone()));
+    servers.spawn(server(http::serve(
+        listeners.http,
+        None,
+        pages,
+        stopped.clone(),
+    )));
     let numbers = metrics::handler(state.clone(), webhook.clone());
-    servers.spawn(http::serve(
-        listeners.monitoring,
+    let listener = listeners.monitoring;
+    servers.spawn(server(http::serve(
+        listener,
         None,
         numbers,
         stopped.clone(),
-    ));
+    )));
     tracing::info!(namespace = %settings.namespace, revision = %settings.revision,
         version = env!("CARGO_PKG_VERSION"), "the control plane starts");
 
-    let mut tasks = JoinSet::new();
-    let served = watches::start(&client, &settings);
-    tasks.spawn(engine::run(state.clone(), settings.clone(), served));
-    tasks.spawn(endless(status::run(state.clone(), client.clone())));
-    let certified = certify(
+    let mut followers = JoinSet::new();
+    let events = watches::start(&client, &settings);
+    followers.spawn(engine::run(state.clone(), settings.clone(), events));
+    followers.spawn(endless(status::run(state.clone(), client.clone())));
+    let listener = listeners.webhook;
+    servers.spawn(certify(
         client,
         settings,
         state.clone(),
         webhook,
-        listeners.webhook,
+        listener,
         stopped.clone(),
-    );
-    tasks.spawn(certified);
-    tasks.spawn(serve_proxies(state.clone(), listeners.xds, stopped));
+    ));
+    servers.spawn(serve_proxies(state.clone(), listeners.xds, stopped));
 
-    tokio::pin!(shutdown);
     let result = tokio::select! {
-        () = &mut shutdown => Ok(()),
-        Some(ended) = tasks.join_next() => match ended {
-            Ok(result) => result,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        },
+        () = shutdown => Ok(()),
+        Some(ended) = followers.join_next() => outcome(ended),
+        Some(ended) = servers.join_next() => outcome(ended),
     };
     tracing::info!("the control plane ends");
+    // Proxies and the API server get their answers; what follows the cluster has nothing to end.
+    followers.abort_all();
     stop.send_replace(true);
     state.publisher.close();
-    // Proxies and the API server get their answers; the watches need none.
     while servers.join_next().await.is_some() {}
-    let drained = async { while tasks.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(Duration::from_millis(500), drained).await;
     result
+}
+
+/// How a task ended; a panic goes on here.
+fn outcome(ended: Result<Result<(), Error>, tokio::task::JoinError>) -> Result<(), Error> {
+    match ended {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// A server that cannot fail.
+async fn server(task: impl Future<Output = ()>) -> Result<(), Error> {
+    task.await;
+    Ok(())
 }
 
 /// A task that ends only by a failure of what it follows.
@@ -139,18 +156,27 @@ async fn certify(
     listener: TcpListener,
     stopped: watch::Receiver<bool>,
 ) -> Result<(), Error> {
-    let authority = Box::pin(wait_for_authority(&client, &settings)).await;
+    let mut stopping = stopped.clone();
+    let authority = tokio::select! {
+        authority = Box::pin(wait_for_authority(&client, &settings)) => authority,
+        _ = stopping.wait_for(|stopped| *stopped) => return Ok(()),
+    };
     let served = Arc::new(Served::default());
     served.set(authority.issue(&settings)?);
     let acceptor = TlsAcceptor::from(Arc::new(authority::server_config(served.clone())?));
     let handler = webhook.handler();
     let certificate = authority.certificate.clone();
     state.is_webhook_ready.store(true, Ordering::Relaxed);
-    tokio::join!(
-        http::serve(listener, Some(acceptor), handler, stopped),
-        authority::renew(served, authority, settings.clone()),
-        registration::keep(client, settings, state, certificate),
-    );
+    let kept = async {
+        tokio::join!(
+            authority::renew(served, authority, settings.clone()),
+            registration::keep(client, settings.clone(), state, certificate),
+        )
+    };
+    tokio::select! {
+        () = http::serve(listener, Some(acceptor), handler, stopped) => {}
+        _ = kept => {}
+    }
     Ok(())
 }
 
@@ -160,7 +186,10 @@ async fn wait_for_authority(client: &Client, settings: &Settings) -> Authority {
         match Box::pin(authority::load(client, settings)).await {
             Ok(authority) => return authority,
             Err(error) => {
-                tracing::warn!(%error, "no authority for the webhooks yet; trying again");
+                tracing::warn!(
+                    error = with_causes(&error),
+                    "no authority for the webhooks yet; trying again"
+                );
                 tokio::time::sleep(RETRY).await;
             }
         }

@@ -128,11 +128,8 @@ fn accepted(verdict: &Verdict) -> Condition {
         )
     } else if !verdict.unsupported.is_empty() {
         let list = verdict.unsupported.join(", ");
-        (
-            true,
-            PARTLY,
-            format!("in effect, except for {list}, which this version does not know"),
-        )
+        let message = format!("in effect, except for {list}: not in effect in this version");
+        (true, PARTLY, message)
     } else {
         (true, "Accepted", "in effect".to_owned())
     };
@@ -146,14 +143,14 @@ fn accepted(verdict: &Verdict) -> Condition {
 
 fn programmed(verdict: &Verdict, refused: Option<&Refused>) -> Condition {
     let (is_true, reason, message) = match refused {
-        Some(refused) => (
-            false,
-            "Rejected",
-            format!(
-                "{} proxies keep what they had; {} says: {}",
-                refused.proxies, refused.proxy, refused.error
-            ),
-        ),
+        Some(refused) => {
+            let proxies = match refused.proxies {
+                1 => "1 proxy keeps what it had".to_owned(),
+                n => format!("{n} proxies keep what they had"),
+            };
+            let message = format!("{proxies}; {} says: {}", refused.proxy, refused.error);
+            (false, "Rejected", message)
+        }
         None if verdict.errors.is_empty() => (true, "Programmed", "no proxy refuses it".to_owned()),
         None => (false, "Invalid", "it is not sent to proxies".to_owned()),
     };

@@ -6,15 +6,17 @@
 //! that it found, so that what was deleted meanwhile goes. While the API server is away nothing is
 //! sent, and everything stays as it was.
 
+mod failure;
+
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Resource};
 use lateen_api::KINDS;
@@ -27,11 +29,19 @@ use crate::Settings;
 use crate::index::input::{self, node_locality};
 use crate::index::{Input, InputKind, Key};
 
+use failure::{Outage, is_absent};
+
+pub(crate) use failure::{BACKOFF, is_expired, with_causes};
+
 /// Events that may wait for the index; the watches wait beyond.
 const QUEUE: usize = 1024;
 
 /// How long to wait before a kind that the cluster does not have is looked for again.
 const ABSENT: Duration = Duration::from_secs(10);
+
+/// After how long without an event or an error a watch that failed works again; longer than
+/// connecting may take.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// What happened in the cluster.
 #[derive(Debug)]
@@ -60,13 +70,14 @@ pub(crate) struct Watches {
     tasks: JoinSet<()>,
 }
 
-/// The sender of one watch, with what it needs of its kind.
+/// The sender of one watch, and how it fares.
 struct Watch {
-    kind: InputKind,
     name: String,
     events: mpsc::Sender<Event>,
     has_synced: bool,
-    is_failing: bool,
+    /// Failures in a row.
+    failures: u32,
+    outage: Arc<Outage>,
 }
 
 /// Why a watch ended.
@@ -84,54 +95,52 @@ enum End {
 pub(crate) fn start(client: &Client, settings: &Settings) -> Watches {
     let (sender, events) = mpsc::channel(QUEUE);
     let mut tasks = JoinSet::new();
-    let watch = |kind, name| Watch::new(kind, name, &sender);
-    let services = watch(InputKind::Service, "services");
-    tasks.spawn(services.run(Api::<Service>::all(client.clone()), |object| {
-        Some(Input::Service(
-            Key::of(&object.metadata),
-            input::Service::read(object),
-        ))
-    }));
-    let slices = watch(InputKind::Slice, "endpointslices");
+    let outage = Arc::new(Outage::default());
+    let watch = |name| Watch::new(name, &sender, &outage);
+    let services = Api::<Service>::all(client.clone());
     tasks.spawn(
-        slices.run(Api::<EndpointSlice>::all(client.clone()), |object| {
+        watch("services").run(InputKind::Service, services, |object| {
+            Some(Input::Service(
+                Key::of(&object.metadata),
+                input::Service::read(object),
+            ))
+        }),
+    );
+    let slices = Api::<EndpointSlice>::all(client.clone());
+    tasks.spawn(
+        watch("endpointslices").run(InputKind::Slice, slices, |object| {
             Some(Input::Slice(
                 Key::of(&object.metadata),
                 input::Slice::read(object)?,
             ))
         }),
     );
-    let pods = watch(InputKind::Pod, "pods");
-    tasks.spawn(pods.run(Api::<Pod>::all(client.clone()), |object| {
+    let pods = Api::<Pod>::all(client.clone());
+    tasks.spawn(watch("pods").run(InputKind::Pod, pods, |object| {
         Some(Input::Pod(
             Key::of(&object.metadata),
             input::Pod::read(object),
         ))
     }));
-    let nodes = watch(InputKind::Node, "nodes");
-    tasks.spawn(nodes.run(Api::<Node>::all(client.clone()), |object| {
+    let nodes = Api::<Node>::all(client.clone());
+    tasks.spawn(watch("nodes").run(InputKind::Node, nodes, |object| {
         let labels = object.metadata.labels.clone().unwrap_or_default();
         Some(Input::Node(
             Key::of(&object.metadata).name,
             node_locality(&labels),
         ))
     }));
-    let namespaces = watch(InputKind::Namespace, "namespaces");
+    let namespaces = Api::<Namespace>::all(client.clone());
     tasks.spawn(
-        namespaces.run(Api::<Namespace>::all(client.clone()), |object| {
+        watch("namespaces").run(InputKind::Namespace, namespaces, |object| {
             let labels = object.metadata.labels.clone().unwrap_or_default();
             Some(Input::Namespace(Key::of(&object.metadata).name, labels))
         }),
     );
     for kind in &KINDS {
-        let watch = watch(InputKind::Istio(kind), kind.plural);
-        tasks.spawn(watch.run_istio(client.clone(), kind));
+        tasks.spawn(watch(kind.plural).run_istio(client.clone(), kind));
     }
-    tasks.spawn(watch_mesh_config(
-        client.clone(),
-        settings.clone(),
-        sender.clone(),
-    ));
+    tasks.spawn(watch("configmaps").run_mesh_config(client.clone(), settings.clone()));
     Watches {
         events,
         count: tasks.len(),
@@ -149,25 +158,25 @@ impl Watches {
 // === impl Watch ===
 
 impl Watch {
-    fn new(kind: InputKind, name: &str, events: &mpsc::Sender<Event>) -> Self {
+    fn new(name: &str, events: &mpsc::Sender<Event>, outage: &Arc<Outage>) -> Self {
         Self {
-            kind,
             name: name.to_owned(),
             events: events.clone(),
             has_synced: false,
-            is_failing: false,
+            failures: 0,
+            outage: outage.clone(),
         }
     }
 
     /// Watches a kind that every cluster has.
-    async fn run<K>(mut self, api: Api<K>, read: fn(&K) -> Option<Input>)
+    async fn run<K>(mut self, kind: InputKind, api: Api<K>, read: fn(&K) -> Option<Input>)
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     {
         let key = |object: &K| Key::of(object.meta());
         loop {
-            let stream = watcher(api.clone(), watcher::Config::default()).default_backoff();
-            match self.follow(stream, key, |object| read(&object)).await {
+            let stream = watcher(api.clone(), watcher::Config::default());
+            match self.follow(kind, stream, key, |object| read(&object)).await {
                 End::Closed => return,
                 End::Absent { .. } => {
                     tracing::error!(kind = %self.name, "the API server does not know the kind");
@@ -187,9 +196,10 @@ impl Watch {
             for version in &versions {
                 let resource = resource(kind, version);
                 let api = Api::<DynamicObject>::all_with(client.clone(), &resource);
-                let stream = watcher(api, watcher::Config::default()).default_backoff();
+                let stream = watcher(api, watcher::Config::default());
                 let key = |object: &DynamicObject| Key::of(&object.metadata);
-                let end = self.follow(stream, key, |object| read_istio(object, kind, version));
+                let read = |object| read_istio(object, kind, version);
+                let end = self.follow(InputKind::Istio(kind), stream, key, read);
                 match Box::pin(end).await {
                     End::Closed => return,
                     End::Absent { had_listed: true } => absences = 0,
@@ -200,7 +210,7 @@ impl Watch {
             // that was there must be absent for a while before its objects are taken for gone.
             absences += 1;
             if !self.has_synced || absences > 1 {
-                let none = Event::Listed(self.kind, BTreeSet::new());
+                let none = Event::Listed(InputKind::Istio(kind), BTreeSet::new());
                 if self.send(none).await.is_err() || self.synced().await.is_err() {
                     return;
                 }
@@ -212,6 +222,7 @@ impl Watch {
     /// Follows one stream of a kind.
     async fn follow<K: Debug>(
         &mut self,
+        kind: InputKind,
         stream: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>>,
         key: impl Fn(&K) -> Key,
         read: impl Fn(K) -> Option<Input>,
@@ -219,7 +230,7 @@ impl Watch {
         let mut stream = std::pin::pin!(stream);
         let mut listed = BTreeSet::new();
         let mut had_listed = false;
-        while let Some(event) = stream.next().await {
+        while let Some(event) = self.next(&mut stream).await {
             let sent = match event {
                 Ok(watcher::Event::Init) => {
                     listed.clear();
@@ -227,12 +238,12 @@ impl Watch {
                 }
                 Ok(watcher::Event::InitApply(object)) => {
                     listed.insert(key(&object));
-                    self.apply(key(&object), read(object)).await
+                    self.apply(kind, key(&object), read(object)).await
                 }
                 Ok(watcher::Event::InitDone) => {
                     self.recovered();
                     had_listed = true;
-                    let all = Event::Listed(self.kind, std::mem::take(&mut listed));
+                    let all = Event::Listed(kind, std::mem::take(&mut listed));
                     match self.send(all).await {
                         Ok(()) => self.synced().await,
                         Err(closed) => Err(closed),
@@ -240,10 +251,10 @@ impl Watch {
                 }
                 Ok(watcher::Event::Apply(object)) => {
                     self.recovered();
-                    self.apply(key(&object), read(object)).await
+                    self.apply(kind, key(&object), read(object)).await
                 }
                 Ok(watcher::Event::Delete(object)) => {
-                    self.send(Event::Delete(self.kind, key(&object))).await
+                    self.send(Event::Delete(kind, key(&object))).await
                 }
                 Err(error) if is_absent(&error) => return End::Absent { had_listed },
                 Err(error) => self.failed(&error).await,
@@ -255,11 +266,62 @@ impl Watch {
         End::Closed
     }
 
+    /// Watches the ConfigMap of MeshConfig.
+    async fn run_mesh_config(mut self, client: Client, settings: Settings) {
+        let api = Api::<ConfigMap>::namespaced(client, &settings.namespace);
+        let config = format!("metadata.name={}", settings.mesh_config_map);
+        let config = watcher::Config::default().fields(&config);
+        let mut stream = std::pin::pin!(watcher(api, config));
+        let mut listed = None;
+        while let Some(event) = self.next(&mut stream).await {
+            let text = |map: ConfigMap| map.data.and_then(|mut data| data.remove("mesh"));
+            let text = match event {
+                Ok(watcher::Event::Init) => {
+                    listed = None;
+                    continue;
+                }
+                Ok(watcher::Event::InitApply(map)) => {
+                    listed = text(map);
+                    continue;
+                }
+                Ok(watcher::Event::InitDone) => listed.take(),
+                Ok(watcher::Event::Apply(map)) => text(map),
+                Ok(watcher::Event::Delete(_)) => None,
+                Err(error) => match self.failed(&error).await {
+                    Ok(()) => continue,
+                    Err(Closed) => return,
+                },
+            };
+            self.recovered();
+            let sent = self.send(Event::MeshConfig(text)).await;
+            if sent.is_err() || self.synced().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The next event. A watch that stays silent for long after a failure has succeeded: nothing
+    /// happens, and nothing else would say so.
+    async fn next<S: Stream + Unpin>(&mut self, stream: &mut S) -> Option<S::Item> {
+        if self.failures > 0 {
+            match tokio::time::timeout(SILENCE, stream.next()).await {
+                Ok(event) => return event,
+                Err(_) => self.recovered(),
+            }
+        }
+        stream.next().await
+    }
+
     /// An object that the index has no use for is as good as deleted.
-    async fn apply(&mut self, key: Key, input: Option<Input>) -> Result<(), Closed> {
+    async fn apply(
+        &mut self,
+        kind: InputKind,
+        key: Key,
+        input: Option<Input>,
+    ) -> Result<(), Closed> {
         match input {
             Some(input) => self.send(Event::Apply(Box::new(input))).await,
-            None => self.send(Event::Delete(self.kind, key)).await,
+            None => self.send(Event::Delete(kind, key)).await,
         }
     }
 
@@ -270,19 +332,25 @@ impl Watch {
         self.send(Event::Synced).await
     }
 
+    /// Tells of a failure and waits before the next attempt.
     async fn failed(&mut self, error: &watcher::Error) -> Result<(), Closed> {
-        if std::mem::replace(&mut self.is_failing, true) {
-            tracing::debug!(kind = %self.name, %error, "watch failed again");
-        } else {
-            tracing::warn!(kind = %self.name, %error,
-                "cannot watch; serving what is known, and trying again");
+        if is_expired(error) && self.failures == 0 {
+            // It is too late to go on from where the watch was: a new list makes up for it.
+            tracing::debug!(kind = %self.name, error = with_causes(error), "listing again");
+            return Ok(());
         }
-        self.send(Event::Failed).await
+        if self.failures == 0 {
+            self.outage.began(&self.name, error);
+        }
+        self.send(Event::Failed).await?;
+        tokio::time::sleep(BACKOFF.wait(self.failures)).await;
+        self.failures = self.failures.saturating_add(1);
+        Ok(())
     }
 
     fn recovered(&mut self) {
-        if std::mem::replace(&mut self.is_failing, false) {
-            tracing::info!(kind = %self.name, "watching again");
+        if std::mem::take(&mut self.failures) > 0 {
+            self.outage.ended(&self.name);
         }
     }
 
@@ -316,53 +384,4 @@ fn read_istio(object: DynamicObject, kind: &lateen_api::Kind, version: &str) -> 
     value["apiVersion"] = format!("{}/{version}", kind.group).into();
     value["kind"] = kind.kind.into();
     Some(Input::Istio(value))
-}
-
-/// Answers whether the API server does not know the kind. One that is starting may say so too,
-/// until it has read its CRDs; it is asked again soon.
-fn is_absent(error: &watcher::Error) -> bool {
-    let (watcher::Error::InitialListFailed(kube::Error::Api(status))
-    | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-    | watcher::Error::WatchFailed(kube::Error::Api(status))
-    | watcher::Error::WatchError(status)) = error
-    else {
-        return false;
-    };
-    status.code == 404
-}
-
-async fn watch_mesh_config(client: Client, settings: Settings, events: mpsc::Sender<Event>) {
-    let api = Api::<ConfigMap>::namespaced(client, &settings.namespace);
-    let config = format!("metadata.name={}", settings.mesh_config_map);
-    let config = watcher::Config::default().fields(&config);
-    let mut stream = std::pin::pin!(watcher(api, config).default_backoff());
-    let (mut listed, mut has_synced) = (None, false);
-    while let Some(event) = stream.next().await {
-        let text = |map: ConfigMap| map.data.and_then(|mut data| data.remove("mesh"));
-        let event = match event {
-            Ok(watcher::Event::Init) => {
-                listed = None;
-                continue;
-            }
-            Ok(watcher::Event::InitApply(map)) => {
-                listed = text(map);
-                continue;
-            }
-            Ok(watcher::Event::InitDone) => Event::MeshConfig(listed.take()),
-            Ok(watcher::Event::Apply(map)) => Event::MeshConfig(text(map)),
-            Ok(watcher::Event::Delete(_)) => Event::MeshConfig(None),
-            Err(error) => {
-                tracing::warn!(kind = "configmaps", %error, "cannot watch; trying again");
-                Event::Failed
-            }
-        };
-        let is_first = !has_synced && matches!(event, Event::MeshConfig(_));
-        has_synced |= is_first;
-        if events.send(event).await.is_err() {
-            return;
-        }
-        if is_first && events.send(Event::Synced).await.is_err() {
-            return;
-        }
-    }
 }

@@ -295,7 +295,12 @@ impl Client {
         for (name, version) in receipt.versions {
             // What was refused keeps the version that is applied, so that after a reconnect it is
             // sent, and refused, again: a new control plane learns of it.
-            if !rejected.iter().any(|bad| bad.name == name) {
+            // What is no longer asked for was under way.
+            let is_wanted = match self.interests.get(&receipt.kind) {
+                Some(Interest::Names(names)) => names.contains(&name),
+                Some(Interest::All) | None => true,
+            };
+            if is_wanted && !rejected.iter().any(|bad| bad.name == name) {
                 versions.insert(name, version);
             }
         }
@@ -399,16 +404,18 @@ impl Outbox {
         self.answers.is_empty() && self.subscribe.is_empty() && self.unsubscribe.is_empty()
     }
 
+    /// A name that is to be dropped first stays so: what the server knows of it is sent anew.
     fn subscribe(&mut self, kind: Kind, name: String) {
-        if let Some(names) = self.unsubscribe.get_mut(&kind) {
-            names.remove(&name);
-        }
         self.subscribe.entry(kind).or_default().insert(name);
     }
 
     fn unsubscribe(&mut self, kind: Kind, name: &str) {
         if let Some(names) = self.subscribe.get_mut(&kind) {
             names.remove(name);
+            // An empty first request for a type would mean all of it.
+            if names.is_empty() {
+                self.subscribe.remove(&kind);
+            }
         }
         let names = self.unsubscribe.entry(kind).or_default();
         names.insert(name.to_owned());
@@ -432,5 +439,46 @@ impl Outbox {
             resource_names_unsubscribe: unsubscribe.into_iter().collect(),
             ..DeltaDiscoveryRequest::default()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_dropped_before_it_was_sent_is_not_asked_for() {
+        let mut outbox = Outbox::default();
+        outbox.subscribe(Kind::Workload, "10.0.0.1".into());
+        outbox.unsubscribe(Kind::Workload, "10.0.0.1");
+        let request = outbox.pop().expect("the end of the subscription");
+        assert!(request.resource_names_subscribe.is_empty());
+        assert_eq!(request.resource_names_unsubscribe, ["10.0.0.1"]);
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn a_name_that_is_dropped_and_asked_for_again_is_sent_anew() {
+        let mut outbox = Outbox::default();
+        outbox.unsubscribe(Kind::Workload, "10.0.0.1");
+        outbox.subscribe(Kind::Workload, "10.0.0.1".into());
+        let request = outbox.pop().expect("both");
+        assert_eq!(request.resource_names_subscribe, ["10.0.0.1"]);
+        assert_eq!(request.resource_names_unsubscribe, ["10.0.0.1"]);
+    }
+
+    #[test]
+    fn answers_go_before_subscriptions() {
+        let mut outbox = Outbox::default();
+        outbox.subscribe(Kind::Workload, "10.0.0.1".into());
+        outbox
+            .answers
+            .push(stream::answer(Kind::Config, "7".into(), Vec::new()));
+        assert_eq!(outbox.pop().expect("the answer").response_nonce, "7");
+        assert_eq!(
+            outbox.pop().expect("the name").resource_names_subscribe,
+            ["10.0.0.1"]
+        );
+        assert!(outbox.pop().is_none());
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Refused, refused, wanted};
 use crate::engine::State;
-use crate::watch;
+use crate::watch::{self, with_causes};
 
 /// How long to wait after the API server did not take a status.
 const RETRY: Duration = Duration::from_secs(5);
@@ -59,7 +59,7 @@ pub(crate) async fn run(state: Arc<State>, client: Client) {
                 // It is gone, or its kind is.
                 Err(kube::Error::Api(error)) if error.code == 404 => {}
                 Err(error) => {
-                    tracing::warn!(%object, %error, "cannot write the status; trying again");
+                    tracing::warn!(%object, error = with_causes(&error), "cannot write the status; trying again");
                     left.insert(object);
                 }
             }

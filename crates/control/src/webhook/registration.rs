@@ -14,7 +14,6 @@ use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
 use kube::api::{Patch, PatchParams};
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -23,6 +22,7 @@ use serde_json::{Value, json};
 
 use crate::Settings;
 use crate::engine::State;
+use crate::watch::{BACKOFF, is_expired, with_causes};
 
 /// How long to wait after the API server did not take a patch.
 const RETRY: Duration = Duration::from_secs(2);
@@ -65,8 +65,8 @@ where
 {
     let api = Api::<K>::all(client);
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let stream = watcher(api.clone(), config).default_backoff();
-    let mut stream = std::pin::pin!(stream);
+    let mut stream = std::pin::pin!(watcher(api.clone(), config));
+    let mut failures = 0;
     while let Some(event) = stream.next().await {
         let object = match event {
             Ok(Event::Apply(object) | Event::InitApply(object)) => object,
@@ -75,11 +75,17 @@ where
                 continue;
             }
             Ok(Event::Init | Event::InitDone) => continue,
+            // A list makes up for what was missed.
+            Err(error) if is_expired(&error) && failures == 0 => continue,
             Err(error) => {
-                tracing::warn!(name, %error, "cannot watch the webhook configuration");
+                let error = with_causes(&error);
+                tracing::debug!(name, error, "cannot watch the webhook configuration");
+                tokio::time::sleep(BACKOFF.wait(failures)).await;
+                failures = failures.saturating_add(1);
                 continue;
             }
         };
+        failures = 0;
         let Some(patch) = patch(&object, bundle, policy) else {
             continue;
         };
@@ -91,7 +97,11 @@ where
             // Somebody else changed it: the watch brings what it is now.
             Err(kube::Error::Api(error)) if error.code == 409 => {}
             Err(error) => {
-                tracing::warn!(name, %error, "cannot patch the webhook configuration");
+                tracing::warn!(
+                    name,
+                    error = with_causes(&error),
+                    "cannot patch the webhook configuration"
+                );
                 tokio::time::sleep(RETRY).await;
                 retry(&api, name, bundle, policy).await;
             }

@@ -16,15 +16,16 @@ pub struct Backoff {
 impl Default for Backoff {
     fn default() -> Self {
         Self {
-            base: Duration::from_millis(250),
-            max: Duration::from_secs(10),
+            // A proxy is often started together with its control plane, and not ready before.
+            base: Duration::from_millis(100),
+            max: Duration::from_secs(3),
         }
     }
 }
 
 impl Backoff {
     /// The wait after this many failures: between half of `base * 2^failures` and all of it.
-    pub(super) fn wait(self, failures: u32) -> Duration {
+    pub fn wait(self, failures: u32) -> Duration {
         let full = self
             .base
             .saturating_mul(1 << failures.min(16))

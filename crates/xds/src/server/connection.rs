@@ -165,8 +165,9 @@ impl Connection {
         if is_first {
             subscription.seed(&request);
         }
-        subscription.subscribe(request.resource_names_subscribe);
+        // In this order a request that has a name in both lists asks for it anew.
         subscription.unsubscribe(request.resource_names_unsubscribe);
+        subscription.subscribe(request.resource_names_subscribe);
         subscription.answer(kind, &request.response_nonce, request.error_detail, now)
     }
 
@@ -249,7 +250,10 @@ impl Subscription {
             .iter()
             .map(|(name, version)| (name.as_str().into(), version.parse().ok()))
             .collect();
-        if first.resource_names_subscribe.is_empty() && first.response_nonce.is_empty() {
+        if first.resource_names_subscribe.is_empty()
+            && first.resource_names_unsubscribe.is_empty()
+            && first.response_nonce.is_empty()
+        {
             self.subscribe_all();
         }
     }

@@ -244,7 +244,23 @@ fn a_name_that_does_not_exist_is_answered_as_absent_and_sent_when_it_appears() {
     stream
         .connection
         .receive(request(&["a"], ""), Instant::now());
-    assert_eq!(stream.next().expect("again").0, names(&["a"]));
+    let (added, _, nonce) = stream.next().expect("again");
+    assert_eq!(added, names(&["a"]));
+    stream.ack(&nonce);
+    let mut anew = request(&["a"], "");
+    anew.resource_names_unsubscribe = names(&["a"]);
+    stream.connection.receive(anew, Instant::now());
+    assert_eq!(stream.next().expect("anew").0, names(&["a"]));
+}
+
+#[test]
+fn a_first_request_that_only_drops_names_does_not_mean_everything() {
+    let mut cache = Cache::default();
+    cache.apply([set("a", "1")]);
+    let mut first = request(&[], "");
+    first.resource_names_unsubscribe = names(&["a"]);
+    let mut stream = Stream::open(cache, first);
+    assert_eq!(stream.next(), None);
 }
 
 #[test]
