@@ -71,6 +71,19 @@ fn a_watch_from_before_the_history_is_expired() {
 }
 
 #[test]
+fn a_watch_of_a_type_that_nobody_used_before_reaches_back_to_the_start() {
+    let store = store();
+    let start = store.revision();
+    for name in ["a", "b", "c", "d", "e"] {
+        store.insert("pods", pod(name)).unwrap();
+    }
+    store.subscribe("services");
+    assert!(store.changes("services", start).is_ok());
+    store.insert("services", pod("a")).unwrap();
+    assert_eq!(store.changes("services", start).unwrap().0.len(), 1);
+}
+
+#[test]
 fn a_list_goes_on_after_the_last_key_of_the_page_before() {
     let store = store();
     for name in ["a", "b", "c"] {
@@ -118,5 +131,39 @@ fn objects_and_revisions_survive_a_restart_and_a_torn_line() {
             "the history is not kept"
         );
     }
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn a_watch_that_begins_before_its_table_sees_all_of_it() {
+    let store = store();
+    let start = store.revision();
+    store.insert("services", pod("a")).unwrap();
+    drop(store.subscribe("pods"));
+    assert_eq!(store.changes("pods", start).unwrap().0.len(), 0);
+    store.insert("pods", pod("a")).unwrap();
+    assert_eq!(store.changes("pods", start).unwrap().0.len(), 1);
+}
+
+#[test]
+fn the_file_does_not_grow_with_changes_for_ever() {
+    let directory = std::env::temp_dir().join(object::new_uid());
+    std::fs::create_dir(&directory).unwrap();
+    let path = directory.join("objects");
+    let store = Store::open(Some(&path), 1).unwrap();
+    let large = || {
+        let mut large = pod("a");
+        large["data"] = "x".repeat(200_000).into();
+        large
+    };
+    let mut revision = object::revision(&store.insert("pods", large()).unwrap());
+    for _ in 0..50 {
+        revision = object::revision(&store.replace("pods", revision, large()).unwrap());
+    }
+    assert!(std::fs::metadata(&path).unwrap().len() < 5_000_000);
+    drop(store);
+    let store = Store::open(Some(&path), 1).unwrap();
+    assert_eq!(store.revision(), revision);
+    assert!(store.get("pods", &Key::new("default", "a")).is_some());
     std::fs::remove_dir_all(&directory).unwrap();
 }
