@@ -168,19 +168,17 @@ impl Mesh {
         report
     }
 
-    /// The supervisor's process, as `lateen status` tells.
-    pub fn supervisor(&self) -> anyhow::Result<u32> {
+    /// The processes of the publisher, outside, and of the supervisor, inside.
+    pub fn processes(&self) -> anyhow::Result<(u32, u32)> {
         let status: serde_json::Value =
             serde_json::from_str(&self.lateen(&["status", "-o", "json"])?)?;
-        let pid = status["pid"]
-            .as_u64()
-            .context("`lateen status -o json` has no pid")?;
-        Ok(u32::try_from(pid)?)
-    }
-
-    /// The folder that this mesh's programs run from; every process of the mesh names it.
-    pub fn programs(&self) -> &Path {
-        &self.programs
+        let pid = |key: &str| {
+            let pid = status[key]
+                .as_u64()
+                .with_context(|| format!("`lateen status -o json` has no {key}"))?;
+            anyhow::Ok(u32::try_from(pid)?)
+        };
+        Ok((pid("publisherPid")?, pid("pid")?))
     }
 
     fn command(&self, program: &str) -> Command {
