@@ -209,3 +209,6 @@ fn publish(state: &State) {
         state.synced.send_replace(true);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -149,6 +149,16 @@ pub(crate) fn start(client: &Client, settings: &Settings) -> Watches {
 }
 
 impl Watches {
+    /// Watches of a cluster that is a channel.
+    #[cfg(test)]
+    pub(crate) fn of_channel(events: mpsc::Receiver<Event>, count: usize) -> Self {
+        Self {
+            events,
+            count,
+            tasks: JoinSet::new(),
+        }
+    }
+
     /// Answers whether a watch has ended, which none does while the program runs.
     pub(crate) fn is_broken(&mut self) -> bool {
         self.tasks.try_join_next().is_some()
