@@ -63,8 +63,6 @@ pub(crate) struct Store {
 
 struct State {
     revision: u64,
-    /// The revision at which this process began: what happened before is in no history.
-    start: u64,
     /// The revision at which this process began: a table that appears later has forgotten nothing.
     opened: u64,
     tables: HashMap<String, Table>,
@@ -108,9 +106,8 @@ impl Store {
         if let Some(path) = path {
             let (journal, loaded) = Journal::open(path)?;
             state.revision = state.revision.max(loaded.revision);
-            state.start = state.revision;
             for ((table, key), object) in loaded.objects {
-                let floor = state.start;
+                let floor = state.revision;
                 let table = state
                     .tables
                     .entry(table)

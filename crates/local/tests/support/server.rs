@@ -27,13 +27,16 @@ pub(crate) fn main() -> Option<ExitCode> {
     let port: u16 = arguments.next()?.parse().ok()?;
     let text = arguments.next().unwrap_or_default();
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).expect("the port is free");
-    for stream in listener.incoming() {
-        let (Ok(stream), text) = (stream, text.clone()) else {
-            continue;
-        };
+    serve(&listener, &text);
+    Some(ExitCode::SUCCESS)
+}
+
+/// Answers whoever comes.
+pub(crate) fn serve(listener: &TcpListener, text: &str) {
+    for stream in listener.incoming().flatten() {
+        let text = text.to_owned();
         thread::spawn(move || answer(stream, &text));
     }
-    Some(ExitCode::SUCCESS)
 }
 
 fn answer(mut stream: TcpStream, text: &str) -> Option<()> {
