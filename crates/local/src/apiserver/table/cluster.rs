@@ -258,9 +258,10 @@ pub(super) fn secret(object: &Value, now: Timestamp) -> Vec<Value> {
 }
 
 pub(super) fn account(object: &Value, now: Timestamp) -> Vec<Value> {
+    let secrets = items(object, &["secrets"]).len();
     vec![
         name(object).into(),
-        items(object, &["secrets"]).len().into(),
+        secrets.into(),
         age::since_created(object, now),
     ]
 }
