@@ -92,14 +92,15 @@ pub async fn carry(worker: &Rc<Worker>, transport: Transport, origin: Origin) {
             sniff::first(worker, &mut side, Some(limit)).await
         }
     };
+    // What carries bytes is boxed, once per connection, so that connections of HTTP are smaller.
     match first {
         First::Gone => {}
         First::Said(verdict) if Rules::of(&worker.view(), origin).takes_http(verdict) => {
             http::serve(Rc::clone(worker), side, origin).await;
         }
-        First::Said(verdict) => tcp::serve(worker, side, origin, verdict).await,
+        First::Said(verdict) => Box::pin(tcp::serve(worker, side, origin, verdict)).await,
         First::Silence => {
-            if let Some(side) = tcp::serve_undeclared(worker, side, origin).await {
+            if let Some(side) = Box::pin(tcp::serve_undeclared(worker, side, origin)).await {
                 http::serve(Rc::clone(worker), side, origin).await;
             }
         }

@@ -1,6 +1,7 @@
 //! `lateen-proxy`: the data plane of the mesh, and the two commands that injected pods run beside
 //! it.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -84,7 +85,9 @@ fn proxy(role: Role, flags: Flags) -> anyhow::Result<()> {
 fn start_logging(level: &str) -> anyhow::Result<SetLevel> {
     let filter = EnvFilter::try_new(level).context("--log-level")?;
     let (filter, handle) = reload::Layer::new(filter);
-    let lines = fmt::layer().with_writer(std::io::stderr).with_target(true);
+    let lines = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     tracing_subscriber::registry()
         .with(filter)
         .with(lines)

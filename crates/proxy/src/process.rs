@@ -99,7 +99,7 @@ async fn serve(
     serve_pages(&context)?;
     let control = Control::start(
         client(&settings)?,
-        Persister::new(settings.snapshot_dir.clone()),
+        Persister::new(&settings.snapshot_dir),
         Listeners::new(
             settings.role,
             settings.bind,
@@ -136,6 +136,9 @@ fn client(settings: &Settings) -> anyhow::Result<Client> {
     }));
     Client::new(client).context("--discovery-address")
 }
+
+/// Makes the pages of a port.
+type Page = fn(Rc<Context>, Request) -> Pin<Box<dyn Future<Output = Response>>>;
 
 /// Opens the proxy's own ports.
 fn serve_pages(context: &Rc<Context>) -> anyhow::Result<()> {
@@ -177,7 +180,7 @@ fn open(
     ip: IpAddr,
     port: u16,
     context: &Rc<Context>,
-    page: fn(Rc<Context>, Request) -> Pin<Box<dyn Future<Output = Response>>>,
+    page: Page,
 ) -> anyhow::Result<()> {
     let address = SocketAddr::new(ip, port);
     let listener = server::bind(address)

@@ -96,12 +96,16 @@ pub struct Worker {
     /// What it is doing.
     pub activity: Arc<Activity>,
     phase: Cell<Phase>,
-    current: RefCell<Rc<Arc<Published>>>,
+    current: RefCell<View>,
     rotations: RefCell<Vec<u32>>,
     is_plan_new: Cell<bool>,
 }
 
-/// A plan in use: an exchange holds it from its decision to its end.
+/// A plan in use: an exchange holds it from its decision to its end, by a count that is not atomic.
+#[allow(
+    clippy::redundant_allocation,
+    reason = "the outer count is of one thread, the inner one of all"
+)]
 pub type View = Rc<Arc<Published>>;
 
 /// The parts of a worker that the main thread keeps a hand on.

@@ -30,8 +30,7 @@ const SERVING: i32 = 1;
 pub(super) async fn check(to: SocketAddr, service: String) -> Result<bool, String> {
     let connect = service_fn(move |_| async move { fetch::connect(to).await.map(TokioIo::new) });
     let endpoint = Endpoint::from_shared(format!("http://{to}")).map_err(|it| it.to_string())?;
-    let channel = endpoint
-        .connect_with_connector(connect)
+    let channel = Box::pin(endpoint.connect_with_connector(connect))
         .await
         .map_err(|error| format!("cannot connect: {error}"))?;
     let mut client = Grpc::new(channel);

@@ -26,7 +26,7 @@ pub async fn run(own: &[IpAddr], prober: &Prober) -> Response {
                     .map(drop)
                     .map_err(|error| format!("{to}: {error}"))
             }
-            Action::Grpc(grpc) => grpc_health(address, grpc).await,
+            Action::Grpc(grpc) => Box::pin(grpc_health(address, grpc)).await,
         }
     };
     match timeout(prober.timeout(), probe).await {
@@ -97,7 +97,7 @@ fn head(to: SocketAddr, get: &HttpGet) -> Result<String, String> {
 async fn grpc_health(address: IpAddr, probe: &Grpc) -> Result<(), String> {
     let to = SocketAddr::new(address, probe.port);
     let service = probe.service.clone().unwrap_or_default();
-    match super::health::check(to, service.clone()).await {
+    match Box::pin(super::health::check(to, service.clone())).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(format!("{to}: the service {service:?} is not SERVING")),
         Err(error) => Err(format!("{to}: {error}")),

@@ -1,6 +1,6 @@
 //! Keeps the last good configuration on disk.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,7 +25,7 @@ pub struct Persister {
 
 impl Persister {
     /// A persister for a directory, which need not exist.
-    pub fn new(directory: PathBuf) -> Self {
+    pub fn new(directory: &Path) -> Self {
         Self {
             path: directory.join(FILE),
             is_changed: false,

@@ -48,7 +48,7 @@ pub(super) struct Done {
 }
 
 /// How an exchange broke off.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Failure {
     /// The upstream went away without a byte of an answer.
     NoResponse,

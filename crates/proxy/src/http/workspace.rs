@@ -46,6 +46,10 @@ pub(super) enum Extent {
 
 /// The workspaces of a worker that are not in use.
 #[derive(Debug, Default)]
+#[allow(
+    clippy::vec_box,
+    reason = "an exchange holds a box: half a KiB is not copied per request"
+)]
 pub struct Pool(RefCell<Vec<Box<Workspace>>>);
 
 // === impl Pool ===

@@ -22,12 +22,10 @@ pub(crate) struct Control {
     /// What was said so far, for a restart: the first argument of `apply`, one by one.
     said: Mutex<Vec<Said>>,
     pub(crate) address: SocketAddr,
-    running: Option<(
-        oneshot::Sender<()>,
-        JoinHandle<Result<(), lateen_xds::Error>>,
-    )>,
+    running: Option<(oneshot::Sender<()>, Server)>,
 }
 
+type Server = JoinHandle<Result<(), lateen_xds::Error>>;
 type Said = (Kind, String, Bytes);
 
 impl Control {

@@ -108,12 +108,9 @@ impl Proxy {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         });
-        if reached.await.is_err() {
-            panic!(
-                "{path} never said {status} {text:?}: {:?}",
-                self.page(port, path).await
-            );
-        }
+        let is_reached = reached.await.is_ok();
+        let last = self.page(port, path).await;
+        assert!(is_reached, "{path} never said {status} {text:?}: {last:?}");
     }
 
     /// Sends SIGTERM.

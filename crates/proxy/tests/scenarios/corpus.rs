@@ -40,8 +40,17 @@ impl Ear {
     }
 }
 
-/// A request as the upstream read it: method, target, host, body.
-fn take_request(bytes: &mut Vec<u8>) -> Option<(String, String, String, Vec<u8>)> {
+/// A request as the upstream read it.
+#[derive(Debug, PartialEq, Eq)]
+struct Received {
+    method: String,
+    target: String,
+    host: String,
+    fields: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+fn take_request(bytes: &mut Vec<u8>) -> Option<Received> {
     let mut head = request::Head::default();
     let progress = head.parse(
         bytes,
@@ -65,8 +74,18 @@ fn take_request(bytes: &mut Vec<u8>) -> Option<(String, String, String, Vec<u8>)
     let (method, target) = (text(view.method_bytes()), text(view.target()));
     let framing = view.body();
     let (body, length) = take_body(framing, &bytes[head.len()..])?;
+    let fields = view.fields().raw().iter();
+    let fields = fields
+        .map(|field| (text(field.name.of(bytes)), text(field.value.of(bytes))))
+        .collect();
     bytes.drain(..head.len() + length);
-    Some((method, target, host, body))
+    Some(Received {
+        method,
+        target,
+        host,
+        fields,
+        body,
+    })
 }
 
 fn take_body(framing: Body, rest: &[u8]) -> Option<(Vec<u8>, usize)> {
@@ -186,8 +205,7 @@ async fn answer_next(
     let peer = upstream.as_mut().expect("it was just dialled");
     heard.listen(peer).await;
     let request = take_request(&mut heard.bytes);
-    let (method, target, host, body) =
-        request.unwrap_or_else(|| panic!("{name}: nothing reached the upstream"));
+    let request = request.unwrap_or_else(|| panic!("{name}: nothing reached the upstream"));
     // The parser leaves paths as they are; the proxy sends on what it decided on (RFC 3986 §6.2).
     let mut normal = Vec::new();
     let expected = if normalize_path(forwarded.target.as_bytes(), &mut normal) {
@@ -195,15 +213,24 @@ async fn answer_next(
     } else {
         forwarded.target.to_owned()
     };
-    assert_eq!(
-        (method.as_str(), target),
-        (forwarded.method, expected),
-        "{name}"
-    );
+    assert_eq!(request.target, expected, "{name}");
+    assert_eq!(request.method, forwarded.method, "{name}");
     if !forwarded.host.is_empty() {
-        assert_eq!(host, forwarded.host, "{name}");
+        assert_eq!(request.host, forwarded.host, "{name}");
     }
-    assert_eq!(body, forwarded.content, "{name}");
+    assert_eq!(request.body, forwarded.content, "{name}");
+    let mut fields = request.fields.iter();
+    for (key, value) in forwarded.fields {
+        let found = fields.any(|(k, v)| k == key && v == value);
+        assert!(found, "{name}: {key}: {value} is missing in {request:?}");
+    }
+    for key in forwarded.absent {
+        let found = request
+            .fields
+            .iter()
+            .find(|(k, _)| k.eq_ignore_ascii_case(key));
+        assert_eq!(found, None, "{name}");
+    }
     peer.say("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
         .await;
 }
@@ -254,34 +281,44 @@ async fn run_response(case: &ResponseCase) {
             assert!(!answer.bytes.starts_with(b"HTTP/1.1 502"), "{shown}");
             assert!(answer.has_ended, "{shown}: left open");
         }
-        ResponseOutcome::Forwarded(expected) => {
-            let mut head = response::Head::default();
-            let mut asked = response::Asked::default();
-            asked.upgrade = case.upgrade.map(str::as_bytes);
-            asked.method = request::Method::of(case.method.as_bytes());
-            for interim in expected.interim {
-                let done = head.parse(&answer.bytes, &Limits::default(), asked);
-                assert_eq!(done, Ok(Progress::Complete), "{shown}");
-                assert_eq!(head.view(&answer.bytes).status(), *interim, "{shown}");
-                answer.bytes.drain(..head.len());
-            }
-            let done = head.parse(&answer.bytes, &Limits::default(), asked);
-            assert_eq!(done, Ok(Progress::Complete), "{shown}");
-            let view = head.view(&answer.bytes);
-            assert_eq!(view.status(), expected.status, "{shown}");
-            let (framing, rest) = (view.body(), &answer.bytes[head.len()..]);
-            let body = if framing == Body::Tunnel {
-                Some((rest.to_vec(), rest.len()))
-            } else {
-                take_body(framing, rest)
-            };
-            assert_eq!(
-                body.map(|it| it.0),
-                Some(expected.content.to_vec()),
-                "{shown}"
-            );
-        }
+        ResponseOutcome::Forwarded(expected) => check_answer(case, &expected, answer, &shown),
     }
+}
+
+/// Holds what the client got against what it must get.
+fn check_answer(case: &ResponseCase, expected: &corpus::Answer, mut answer: Ear, shown: &str) {
+    let mut head = response::Head::default();
+    let asked = response::Asked {
+        method: request::Method::of(case.method.as_bytes()),
+        upgrade: case.upgrade.map(str::as_bytes),
+    };
+    for interim in expected.interim {
+        let done = head.parse(&answer.bytes, &Limits::default(), asked);
+        assert_eq!(done, Ok(Progress::Complete), "{shown}");
+        assert_eq!(head.view(&answer.bytes).status(), *interim, "{shown}");
+        answer.bytes.drain(..head.len());
+    }
+    let done = head.parse(&answer.bytes, &Limits::default(), asked);
+    assert_eq!(done, Ok(Progress::Complete), "{shown}");
+    let view = head.view(&answer.bytes);
+    assert_eq!(view.status(), expected.status, "{shown}");
+    for (name, value) in expected.fields {
+        let found = view.fields().raw().iter().any(|field| {
+            let bytes = &answer.bytes;
+            (field.name.of(bytes), field.value.of(bytes)) == (name.as_bytes(), value.as_bytes())
+        });
+        assert!(found, "{name}: {value} is missing in {shown}");
+    }
+    let (framing, rest) = (view.body(), &answer.bytes[head.len()..]);
+    let body = match framing {
+        Body::Tunnel => Some((rest.to_vec(), rest.len())),
+        _ => take_body(framing, rest),
+    };
+    assert_eq!(
+        body.map(|it| it.0),
+        Some(expected.content.to_vec()),
+        "{shown}"
+    );
 }
 
 #[test]

@@ -258,7 +258,7 @@ impl Peer {
             match byte {
                 Ok(Ok(byte)) => heard.push(byte),
                 Ok(Err(_)) => panic!("the end came after {:?}", lossy(&heard)),
-                Err(_) => panic!("nothing came after {:?}", lossy(&heard)),
+                Err(late) => panic!("{late}: nothing came after {:?}", lossy(&heard)),
             }
         }
         lossy(&heard)

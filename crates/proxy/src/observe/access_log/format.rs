@@ -256,13 +256,13 @@ mod tests {
         ] {
             let mut line = Vec::new();
             text(&mut line, &entry(path));
-            assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+            assert_eq!(line.split(|byte| *byte == b'\n').count(), 2);
             assert!(line.is_ascii());
             let mut object = Vec::new();
             json(&mut object, &entry(path));
             let parsed: serde_json::Value = serde_json::from_slice(&object).expect("JSON");
             assert_eq!(parsed["response_code"], 200);
-            assert_eq!(object.iter().filter(|byte| **byte == b'\n').count(), 1);
+            assert_eq!(object.split(|byte| *byte == b'\n').count(), 2);
         }
     }
 
