@@ -26,7 +26,7 @@ pub const PROXY: &str = "istio-proxy";
 /// The container that installs the capture.
 pub const INIT: &str = "istio-init";
 
-/// The port on which the proxy tells of itself and of the application's health.
+/// The usual port on which the proxy tells of itself and of the application's health.
 const STATUS_PORT: u16 = 15020;
 
 /// Namespaces whose pods must run when nothing else does.
@@ -44,8 +44,6 @@ pub struct Template {
     pub image: String,
     /// The control plane's revision.
     pub revision: String,
-    /// The namespace of the control plane.
-    pub namespace: String,
     /// The name of the cluster.
     pub cluster: String,
     /// The trust domain.
@@ -91,6 +89,8 @@ struct Work<'a> {
     /// The pod as it came.
     original: &'a Value,
     pod: Value,
+    /// The port on which the proxy tells of itself and of the application's health.
+    status_port: u16,
     warnings: Vec<String>,
 }
 
@@ -107,6 +107,7 @@ pub fn inject(pod: &Value, namespace: &str, template: &Template) -> Result<Outco
         namespace,
         original: pod,
         pod: pod.clone(),
+        status_port: status_port(pod)?,
         warnings: Vec::new(),
     };
     work.check_templates()?;
@@ -142,6 +143,19 @@ fn skip(pod: &Value, namespace: &str) -> Option<&'static str> {
         return Some("it has joined already");
     }
     None
+}
+
+/// The status port that a pod asks for.
+fn status_port(pod: &Value) -> Result<u16, Refused> {
+    let key = "status.sidecar.istio.io/port";
+    let Some(text) = annotation(pod, key) else {
+        return Ok(STATUS_PORT);
+    };
+    let port = text.parse::<u16>().ok().filter(|port| *port != 0);
+    port.ok_or_else(|| {
+        let why = format!("{text:?} is not a port; the proxy cannot do without it");
+        refuse(&format!("annotation {key}"), why)
+    })
 }
 
 fn has_container(pod: &Value, name: &str) -> bool {

@@ -164,7 +164,6 @@ impl Webhook {
         Template {
             image: settings.proxy_image.clone(),
             revision: settings.revision.clone(),
-            namespace: settings.namespace.clone(),
             cluster: settings.cluster.clone(),
             trust_domain: mesh.mesh.trust_domain.clone(),
             cluster_domain: settings.cluster_domain.clone(),

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::{INIT, Refused, Work, refuse};
 
-/// Ports of the proxy itself, which are never captured: metrics, health, status.
-const OWN_PORTS: &str = "15090,15021,15020";
+/// Ports of the proxy itself, which are never captured: metrics and health; the status port beside.
+const OWN_PORTS: &str = "15090,15021";
 
 /// The annotations by the flag that each becomes, with the value that is meant without it.
 const TRAFFIC: [(&str, &str, &str); 6] = [
@@ -74,11 +74,20 @@ impl Work<'_> {
         for (annotation, flag, default) in TRAFFIC {
             let value = self.annotation(annotation).unwrap_or(default).trim();
             check(annotation, flag, value)?;
-            let value = match (flag, value) {
-                ("exclude-inbound-ports", "") => OWN_PORTS.to_owned(),
-                ("exclude-inbound-ports", ports) => format!("{OWN_PORTS},{ports}"),
-                (_, value) => value.to_owned(),
-            };
+            let items: Vec<&str> = value
+                .split(',')
+                .map(str::trim)
+                .filter(|i| !i.is_empty())
+                .collect();
+            let mut value = items.join(",");
+            if flag == "exclude-inbound-ports" {
+                let own = format!("{OWN_PORTS},{}", self.status_port);
+                value = if value.is_empty() {
+                    own
+                } else {
+                    format!("{own},{value}")
+                };
+            }
             // `--flag=` rather than two arguments: the value may be empty.
             args.push(format!("--{flag}={value}"));
         }
@@ -87,7 +96,7 @@ impl Work<'_> {
             "image": self.image(),
             "imagePullPolicy": "IfNotPresent",
             "args": args,
-            "resources": self.resources(),
+            "resources": self.resources()?,
             "securityContext": {
                 "allowPrivilegeEscalation": false,
                 "capabilities": { "add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"] },

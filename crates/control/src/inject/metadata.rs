@@ -3,7 +3,7 @@
 use lateen_api::workload;
 use serde_json::{Value, json};
 
-use super::{PROXY, STATUS_PORT, Work, annotation};
+use super::{PROXY, Work, annotation};
 
 /// The longest value of a label.
 const MAX_LABEL: usize = 63;
@@ -56,7 +56,7 @@ impl Work<'_> {
         let port = self.annotation("prometheus.io/port").map(str::to_owned);
         let path = self.annotation("prometheus.io/path").map(str::to_owned);
         self.set_annotation("prometheus.io/scrape", "true");
-        self.set_annotation("prometheus.io/port", STATUS_PORT.to_string());
+        self.set_annotation("prometheus.io/port", self.status_port.to_string());
         self.set_annotation("prometheus.io/path", "/stats/prometheus");
         if scrape.as_deref() != Some("true") {
             return None;

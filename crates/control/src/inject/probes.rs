@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{PROXY, STATUS_PORT, Work};
+use super::{PROXY, Work};
 
 /// The probes of a container with the last part of the path that each gets.
 const PROBES: [(&str, &str); 3] = [
@@ -25,7 +25,7 @@ impl Work<'_> {
             let containers = self.pod["spec"][list].as_array_mut();
             for container in containers.into_iter().flatten() {
                 if container["name"] != PROXY {
-                    rewrite(container, &mut originals);
+                    rewrite(container, self.status_port, &mut originals);
                 }
             }
         }
@@ -33,7 +33,7 @@ impl Work<'_> {
     }
 }
 
-fn rewrite(container: &mut Value, originals: &mut BTreeMap<String, Value>) {
+fn rewrite(container: &mut Value, status_port: u16, originals: &mut BTreeMap<String, Value>) {
     let ports = container["ports"].as_array().cloned().unwrap_or_default();
     let Some(name) = container["name"].as_str().map(str::to_owned) else {
         return;
@@ -49,7 +49,7 @@ fn rewrite(container: &mut Value, originals: &mut BTreeMap<String, Value>) {
         for action in ["httpGet", "tcpSocket", "grpc"] {
             probe.remove(action);
         }
-        let action = json!({ "path": path, "port": STATUS_PORT, "scheme": "HTTP" });
+        let action = json!({ "path": path, "port": status_port, "scheme": "HTTP" });
         probe.insert("httpGet".into(), action);
         originals.insert(path, original);
     }

@@ -6,22 +6,17 @@ use lateen_api::workload;
 use serde_json::{Map, Value, json};
 
 use super::proxy_config::ProxyConfig;
-use super::{Env, PROXY, Refused, Work, refuse};
+use super::{Env, PROXY, Refused, STATUS_PORT, Work, refuse};
 
 /// The user and group of the proxy, whose traffic the capture leaves alone on a cluster.
 const PROXY_ID: u32 = 1337;
 
 /// Resources by the annotation that sets each.
-const RESOURCES: [(&str, &str, &str, &str); 4] = [
-    ("sidecar.istio.io/proxyCPU", "requests", "cpu", "100m"),
-    ("sidecar.istio.io/proxyMemory", "requests", "memory", "32Mi"),
-    ("sidecar.istio.io/proxyCPULimit", "limits", "cpu", "2000m"),
-    (
-        "sidecar.istio.io/proxyMemoryLimit",
-        "limits",
-        "memory",
-        "1024Mi",
-    ),
+const RESOURCES: [(&str, &str, &str); 4] = [
+    ("sidecar.istio.io/proxyCPU", "requests", "cpu"),
+    ("sidecar.istio.io/proxyMemory", "requests", "memory"),
+    ("sidecar.istio.io/proxyCPULimit", "limits", "cpu"),
+    ("sidecar.istio.io/proxyMemoryLimit", "limits", "memory"),
 ];
 
 impl Work<'_> {
@@ -31,20 +26,25 @@ impl Work<'_> {
             .unwrap_or(&self.template.image)
     }
 
-    /// Resources: as in Istio, one annotation replaces all defaults.
-    pub(super) fn resources(&self) -> Value {
-        let is_own = RESOURCES
-            .iter()
-            .any(|(key, ..)| self.annotation(key).is_some());
+    /// Resources: as in Istio, one annotation replaces all defaults. These are what an idle proxy
+    /// takes; there is no limit, since a throttled proxy slows down its application.
+    pub(super) fn resources(&self) -> Result<Value, Refused> {
         let mut resources = Map::new();
-        for (annotation, list, resource, default) in RESOURCES {
-            let value = self.annotation(annotation).or((!is_own).then_some(default));
-            if let Some(value) = value {
-                let list = resources.entry(list).or_insert_with(|| json!({}));
-                list[resource] = value.into();
+        for (annotation, list, resource) in RESOURCES {
+            let Some(value) = self.annotation(annotation) else {
+                continue;
+            };
+            if !is_quantity(value) {
+                let why = format!("{value:?} is not a quantity such as 100m or 128Mi");
+                return Err(refuse(&format!("annotation {annotation}"), why));
             }
+            let list = resources.entry(list).or_insert_with(|| json!({}));
+            list[resource] = value.into();
         }
-        resources.into()
+        if resources.is_empty() {
+            return Ok(json!({ "requests": { "cpu": "10m", "memory": "16Mi" } }));
+        }
+        Ok(resources.into())
     }
 
     pub(super) fn proxy_container(
@@ -60,7 +60,7 @@ impl Work<'_> {
             "imagePullPolicy": "IfNotPresent",
             // Makes the init container a native sidecar.
             "restartPolicy": "Always",
-            "args": ["sidecar"],
+            "args": self.arguments(),
             "env": environment,
             "ports": [{ "name": "http-envoy-prom", "containerPort": 15090, "protocol": "TCP" }],
             "startupProbe": {
@@ -71,7 +71,7 @@ impl Work<'_> {
             },
             "readinessProbe": self.readiness()?,
             "lifecycle": { "preStop": { "exec": { "command": ["lateen-proxy", "drain"] } } },
-            "resources": self.resources(),
+            "resources": self.resources()?,
             "securityContext": {
                 "allowPrivilegeEscalation": false,
                 // The mark that exempts the proxy's traffic where user ids cannot be told apart.
@@ -93,6 +93,18 @@ impl Work<'_> {
             Some(own) => overlay(container, own),
             None => container,
         })
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec!["sidecar".to_owned()];
+        let domain = &self.template.cluster_domain;
+        if domain != "cluster.local" {
+            arguments.push(format!("--domain={}.svc.{domain}", self.namespace));
+        }
+        if self.status_port != STATUS_PORT {
+            arguments.push(format!("--status-port={}", self.status_port));
+        }
+        arguments
     }
 
     /// The container that the pod's author wrote to change ours.
@@ -154,9 +166,8 @@ impl Work<'_> {
         env.field("ISTIO_META_NODE_NAME", "spec.nodeName");
         env.set("ISTIO_META_INTERCEPTION_MODE", "REDIRECT");
         let workload = workload::name(&identity);
-        if !workload.is_empty() {
-            env.set("ISTIO_META_WORKLOAD_NAME", workload);
-        }
+        env.set("ISTIO_META_WORKLOAD_NAME", workload.as_str());
+        env.set("ISTIO_META_OWNER", self.owner(&workload));
         env.set("ISTIO_META_APP_CONTAINERS", self.application_containers());
         env.set("ISTIO_META_POD_PORTS", self.application_ports().to_string());
         if !probers.is_empty() {
@@ -170,6 +181,31 @@ impl Work<'_> {
         }
         env.extend(&config.environment);
         env.0
+    }
+
+    /// Istio's reference to the workload above the pod.
+    fn owner(&self, workload: &str) -> String {
+        let owners = self.original["metadata"]["ownerReferences"].as_array();
+        let controller = owners
+            .into_iter()
+            .flatten()
+            .find(|owner| owner["controller"] == true);
+        let (api, kind) = match controller {
+            None => ("api/v1".to_owned(), "pods".to_owned()),
+            Some(owner) if owner["kind"] == "ReplicaSet" => {
+                ("apis/apps/v1".to_owned(), "deployments".to_owned())
+            }
+            Some(owner) => {
+                let kind = owner["kind"].as_str().unwrap_or_default().to_lowercase();
+                let api = match owner["apiVersion"].as_str().unwrap_or("v1") {
+                    core if !core.contains('/') => format!("api/{core}"),
+                    group => format!("apis/{group}"),
+                };
+                (api, format!("{kind}s"))
+            }
+        };
+        let namespace = self.namespace;
+        format!("kubernetes://{api}/namespaces/{namespace}/{kind}/{workload}")
     }
 
     fn containers(&self) -> impl Iterator<Item = &Value> {
@@ -194,6 +230,18 @@ impl Work<'_> {
             .filter_map(|container| container["ports"].as_array());
         ports.flatten().cloned().collect::<Vec<_>>().into()
     }
+}
+
+/// Answers whether a text is a number with one of Kubernetes' suffixes.
+fn is_quantity(text: &str) -> bool {
+    const SUFFIXES: [&str; 15] = [
+        "", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi",
+    ];
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, suffix) = text.split_at(end);
+    number.parse::<f64>().is_ok() && SUFFIXES.contains(&suffix)
 }
 
 /// Envoy's names of levels as ours.

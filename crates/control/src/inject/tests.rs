@@ -8,7 +8,6 @@ fn template() -> Template {
     Template {
         image: "docker.io/lateen/lateen-proxy:1".into(),
         revision: "default".into(),
-        namespace: "istio-system".into(),
         cluster: "Kubernetes".into(),
         trust_domain: "cluster.local".into(),
         cluster_domain: "cluster.local".into(),
@@ -147,7 +146,7 @@ fn annotations_limit_the_capture() {
     assert!(args.contains(&"--inbound-ports=8080,9090"));
     assert!(args.contains(&"--exclude-inbound-ports=15090,15021,15020,22"));
     assert!(args.contains(&"--outbound-ip-ranges=10.0.0.0/8"));
-    assert!(args.contains(&"--exclude-outbound-ip-ranges=10.1.0.0/16, fd00::/8"));
+    assert!(args.contains(&"--exclude-outbound-ip-ranges=10.1.0.0/16,fd00::/8"));
     assert!(args.contains(&"--exclude-outbound-ports=3306"));
 }
 
@@ -191,6 +190,8 @@ fn an_annotation_that_cannot_be_followed_refuses_the_pod_and_says_why() {
             "not a number",
         ),
         ("inject.istio.io/templates", "gateway", "not available"),
+        ("sidecar.istio.io/proxyCPU", "much", "not a quantity"),
+        ("status.sidecar.istio.io/port", "0", "not a port"),
     ] {
         let error = inject(&annotated(&[(key, value)]), "default", &template());
         let error = error.expect_err(key).to_string();
@@ -225,6 +226,22 @@ fn probes_go_through_the_proxy_which_knows_the_originals() {
         "/app-health/reviews/readyz": { "tcpSocket": { "port": 9080 } },
     });
     assert_eq!(probers, expected);
+}
+
+#[test]
+fn another_status_port_is_used_everywhere() {
+    let (pod, _) = injected(&annotated(&[("status.sidecar.istio.io/port", "16020")]));
+    assert_eq!(
+        proxy(&pod)["args"],
+        json!(["sidecar", "--status-port=16020"])
+    );
+    let app = container(&pod, "containers", "reviews").unwrap();
+    assert_eq!(app["livenessProbe"]["httpGet"]["port"], 16020);
+    assert_eq!(
+        pod["metadata"]["annotations"]["prometheus.io/port"],
+        "16020"
+    );
+    assert!(args(&pod).contains(&"--exclude-inbound-ports=15090,15021,16020"));
 }
 
 #[test]
@@ -302,12 +319,17 @@ fn settings_of_the_pod_lie_over_those_of_the_mesh() {
         env(proxy(&pod), "ISTIO_META_WORKLOAD_NAME"),
         Some("reviews-v1")
     );
+    let owner = "kubernetes://apis/apps/v1/namespaces/default/deployments/reviews-v1";
+    assert_eq!(env(proxy(&pod), "ISTIO_META_OWNER"), Some(owner));
 }
 
 #[test]
 fn one_resource_annotation_replaces_all_defaults() {
     let (pod, _) = injected(&reviews());
-    assert_eq!(proxy(&pod)["resources"]["requests"]["cpu"], "100m");
+    assert_eq!(
+        proxy(&pod)["resources"],
+        json!({ "requests": { "cpu": "10m", "memory": "16Mi" } })
+    );
     let (pod, _) = injected(&annotated(&[("sidecar.istio.io/proxyMemory", "64Mi")]));
     assert_eq!(
         proxy(&pod)["resources"],
@@ -402,7 +424,7 @@ fn the_authors_own_proxy_container_lies_over_ours() {
     assert_eq!(env(proxy, "EXTRA"), Some("1"));
     assert_eq!(env(proxy, "TRUST_DOMAIN"), Some("td"));
     assert_eq!(proxy["resources"]["limits"]["cpu"], "4");
-    assert_eq!(proxy["resources"]["requests"]["cpu"], "100m");
+    assert_eq!(proxy["resources"]["requests"]["cpu"], "10m");
     assert_eq!(proxy["volumeMounts"].as_array().unwrap().len(), 5);
 }
 
