@@ -41,6 +41,7 @@ impl Mesh {
     pub fn up(user: User, arguments: &[&str]) -> anyhow::Result<Self> {
         let home = new_home(user)?;
         let programs = install_programs(&home)?;
+        copy_samples(&home)?;
         let mut mesh = Self {
             user,
             programs,
@@ -168,6 +169,11 @@ impl Mesh {
         report
     }
 
+    /// The path of a file of the Bookinfo sample, such as `platform/kube/bookinfo.yaml`.
+    pub fn sample(&self, file: &str) -> String {
+        self.home.join("samples").join(file).display().to_string()
+    }
+
     /// The processes of the publisher, outside, and of the supervisor, inside.
     pub fn processes(&self) -> anyhow::Result<(u32, u32)> {
         let status: serde_json::Value =
@@ -262,6 +268,20 @@ fn install_programs(home: &Path) -> anyhow::Result<PathBuf> {
     }
     std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o755))?;
     Ok(to)
+}
+
+/// Copies the sample's YAML for the same reason.
+fn copy_samples(home: &Path) -> anyhow::Result<()> {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples/bookinfo");
+    for folder in ["platform/kube", "networking"] {
+        let to = home.join("samples").join(folder);
+        std::fs::create_dir_all(&to)?;
+        for entry in std::fs::read_dir(from.join(folder))? {
+            let entry = entry?;
+            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
 }
 
 fn checked(command: &mut Command, arguments: &[&str]) -> anyhow::Result<String> {

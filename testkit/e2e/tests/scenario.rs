@@ -93,7 +93,7 @@ fn installed(mesh: &Mesh) -> anyhow::Result<()> {
 /// Steps 2 and 3: each new pod of a labelled namespace has a sidecar.
 fn bookinfo_with_sidecars(mesh: &Mesh) -> anyhow::Result<()> {
     mesh.kubectl(&["label", "namespace", "default", "istio-injection=enabled"])?;
-    mesh.kubectl(&["apply", "-f", &sample("platform/kube/bookinfo.yaml")])?;
+    mesh.kubectl(&["apply", "-f", &mesh.sample("platform/kube/bookinfo.yaml")])?;
     let pods = mesh.eventually("six pods of Bookinfo are 2/2", PATIENCE, |mesh| {
         let pods = mesh.kubectl(&["get", "pods", "--no-headers"])?;
         let ready = pods
@@ -126,7 +126,11 @@ fn checked(mesh: &Mesh) -> anyhow::Result<()> {
 
 /// Steps 6 and 7: the sample's gateway, and loads through it.
 fn way_in(mesh: &Mesh) -> anyhow::Result<()> {
-    mesh.kubectl(&["apply", "-f", &sample("networking/bookinfo-gateway.yaml")])?;
+    mesh.kubectl(&[
+        "apply",
+        "-f",
+        &mesh.sample("networking/bookinfo-gateway.yaml"),
+    ])?;
     let load = Load::new(&mesh.ingress, "anything.example");
     mesh.eventually("the product page answers", PATIENCE, |_| {
         let tally = load.run();
@@ -148,7 +152,11 @@ fn way_in(mesh: &Mesh) -> anyhow::Result<()> {
 
 /// Step 8: that gateway again, with an own host and own paths.
 fn own_gateway_and_routes(mesh: &Mesh) -> anyhow::Result<()> {
-    mesh.kubectl(&["delete", "-f", &sample("networking/bookinfo-gateway.yaml")])?;
+    mesh.kubectl(&[
+        "delete",
+        "-f",
+        &mesh.sample("networking/bookinfo-gateway.yaml"),
+    ])?;
     mesh.apply(OWN_GATEWAY)?;
     let status = |host: &str, path: &str| {
         let load = Load {
@@ -190,7 +198,7 @@ fn subsets(mesh: &Mesh) -> anyhow::Result<()> {
     mesh.kubectl(&[
         "apply",
         "-f",
-        &sample("networking/destination-rule-all.yaml"),
+        &mesh.sample("networking/destination-rule-all.yaml"),
     ])?;
     let rules = mesh.kubectl(&["get", "dr"])?;
     println!("{rules}");
@@ -270,13 +278,6 @@ fn weights(v1: usize, v2: usize) -> String {
         "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: reviews}}\nspec:\n  \
          hosts: [reviews]\n  http:\n  - route:\n    - destination: {{host: reviews, subset: v1}}\n      \
          weight: {v1}\n    - destination: {{host: reviews, subset: v2}}\n      weight: {v2}\n"
-    )
-}
-
-fn sample(file: &str) -> String {
-    format!(
-        "{}/../../samples/bookinfo/{file}",
-        env!("CARGO_MANIFEST_DIR")
     )
 }
 
