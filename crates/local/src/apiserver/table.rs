@@ -3,6 +3,7 @@
 
 mod age;
 mod cluster;
+mod events;
 mod jsonpath;
 mod network;
 mod pods;
@@ -145,8 +146,8 @@ fn layout(group: &str, plural: &str) -> Layout {
         ("networking.k8s.io", "networkpolicies") => (network::POLICY, network::policy),
         ("", "namespaces") => (cluster::NAMESPACE, cluster::namespace),
         ("", "nodes") => (cluster::NODE, cluster::node),
-        ("", "events") => (cluster::EVENT, cluster::event),
-        ("events.k8s.io", "events") => (cluster::EVENT, cluster::new_event),
+        ("", "events") => (events::HEADS, events::core),
+        ("events.k8s.io", "events") => (events::HEADS, events::new),
         ("", "configmaps") => (cluster::CONFIG_MAP, cluster::config_map),
         ("", "secrets") => (cluster::SECRET, cluster::secret),
         ("", "serviceaccounts") => (cluster::ACCOUNT, cluster::account),

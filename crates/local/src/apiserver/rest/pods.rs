@@ -24,7 +24,7 @@ pub(super) async fn bind(core: &Arc<Core>, call: &mut Call) -> Result<Response<B
     }
     let wanted = object::uid(&binding).to_owned();
     let mut pod = call.again(Verb::Update, &call.namespace, &call.name);
-    pod.subresource = "binding".to_owned();
+    pod.subresource = "binding".into();
     update::change(core, &mut pod, |pod, old| {
         let current = object::text(old, &["spec", "nodeName"]);
         let why = if !current.is_empty() {
