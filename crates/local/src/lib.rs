@@ -3,6 +3,11 @@
 //!
 //! It is not a part of the mesh: the mesh sees only the Kubernetes API, as on any cluster.
 
+#![allow(
+    clippy::large_futures,
+    reason = "nothing here is per request of a mesh; boxing each call would only hide the story"
+)]
+
 pub mod apiserver;
 pub mod cluster;
 pub mod controllers;

@@ -178,7 +178,7 @@ fn records_of(
         match address {
             IpAddr::V4(address) if wants(RecordType::A) => data.push(RData::A(A(*address))),
             IpAddr::V6(address) if wants(RecordType::AAAA) => {
-                data.push(RData::AAAA(AAAA(*address)))
+                data.push(RData::AAAA(AAAA(*address)));
             }
             IpAddr::V4(_) | IpAddr::V6(_) => {}
         }

@@ -229,13 +229,12 @@ pub(super) fn reverse(address: IpAddr) -> String {
 }
 
 fn reverse_v6(address: Ipv6Addr) -> String {
-    let nibbles = address
-        .octets()
-        .into_iter()
-        .rev()
-        .flat_map(|byte| [byte & 15, byte >> 4]);
-    nibbles
-        .map(|nibble| format!("{nibble:x}."))
-        .collect::<String>()
-        + "ip6.arpa"
+    let mut name = String::new();
+    for byte in address.octets().into_iter().rev() {
+        for nibble in [byte & 15, byte >> 4] {
+            name.extend(char::from_digit(u32::from(nibble), 16));
+            name.push('.');
+        }
+    }
+    name + "ip6.arpa"
 }
