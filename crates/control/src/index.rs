@@ -1,6 +1,6 @@
 //! The index: what the cluster's objects mean, as a value. Objects in, changed resources out.
 //!
-//! It does no I/O and knows no client: [`crate::watch`] feeds it, [`crate::push`] publishes what it
+//! It does no I/O and knows no client: the watches feed it, the engine publishes what it
 //! yields, tests call it. Applying an object twice changes nothing the second time, and the order
 //! of objects does not matter, because every output is computed from all inputs it depends on
 //! whenever one of them changed:
