@@ -170,12 +170,18 @@ fn removed(before: &str, name: &str, previous: Option<&str>) -> Result<String, S
     let unchanged = document.clone();
     for list in LISTS {
         if document.get(list).is_some_and(|entries| !entries.is_null()) {
-            entries(&mut document, list)?.retain(|known| known["name"] != name);
+            let entries = entries(&mut document, list)?;
+            entries.retain(|known| known["name"] != name);
+            // An empty list and none are the same, to this program as to kubectl.
+            if entries.is_empty() {
+                document.remove(list);
+            }
             edit.remove(list, name);
         }
     }
     if current(&document).as_deref() == Some(name) {
-        let known = document["contexts"].as_array().cloned().unwrap_or_default();
+        let known = document.get("contexts").and_then(Value::as_array);
+        let known = known.cloned().unwrap_or_default();
         let previous = previous.filter(|wanted| known.iter().any(|known| known["name"] == *wanted));
         let previous = Value::from(previous.unwrap_or_default());
         document.insert(CURRENT.into(), previous.clone());

@@ -46,7 +46,11 @@ impl Applier {
             let is_final =
                 matches!(&error, kube::Error::Api(status) if matches!(status.code, 400 | 422));
             if is_final || Instant::now() > end {
-                return Err(format!("{} cannot be applied: {error}", name_of(object)));
+                let why = match &error {
+                    kube::Error::Api(status) => &status.message,
+                    other => &other.to_string(),
+                };
+                return Err(format!("{} cannot be applied: {why}", name_of(object)));
             }
             sleep(RETRY).await;
         }
@@ -66,14 +70,15 @@ impl Applier {
                 Api::default_namespaced_with(self.client.clone(), &resource)
             }
         };
-        match api.create(&PostParams::default(), &typed).await {
-            Err(kube::Error::Api(status)) if status.code == 409 => {
-                api.patch(&name, &PatchParams::default(), &Patch::Merge(object))
-                    .await?;
-                Ok(())
-            }
-            other => other.map(drop),
+        // First as if it were there: making a service anew fails by its address, not by its name.
+        match api
+            .patch(&name, &PatchParams::default(), &Patch::Merge(object))
+            .await
+        {
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            other => return other.map(drop),
         }
+        api.create(&PostParams::default(), &typed).await.map(drop)
     }
 
     async fn kind_of(&mut self, object: &Value) -> kube::Result<(ApiResource, Scope)> {

@@ -348,7 +348,7 @@ fn dns_objects(node: Ipv4Addr) -> [Value; 2] {
     let mut slice = metadata.clone();
     slice["labels"] = json!({
         "kubernetes.io/service-name": "kube-dns",
-        "endpointslice.kubernetes.io/managed-by": "lateen.dev/cluster",
+        "endpointslice.kubernetes.io/managed-by": "lateen-cluster",
     });
     let port = |name: &str, protocol: &str| json!({ "name": name, "port": DNS_PORT, "protocol": protocol });
     let ports = json!([port("dns", "UDP"), port("dns-tcp", "TCP")]);

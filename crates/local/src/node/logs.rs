@@ -194,7 +194,7 @@ impl Lines {
     fn finish(&mut self, now: Timestamp) -> Vec<u8> {
         let mut text = Vec::new();
         if !self.partial.is_empty() {
-            self.emit(&mut text, "F", now);
+            self.emit(&mut text, "P", now);
         }
         text
     }
@@ -234,7 +234,11 @@ mod tests {
         all.extend(lines.push(b"o\n\nlast", time()));
         all.extend(lines.finish(time()));
         let at = "2026-01-02T03:04:05.000000000Z stdout F";
-        assert_eq!(text(all), format!("{at} one\n{at} two\n{at} \n{at} last\n"));
+        let part = "2026-01-02T03:04:05.000000000Z stdout P";
+        assert_eq!(
+            text(all),
+            format!("{at} one\n{at} two\n{at} \n{part} last\n")
+        );
     }
 
     #[test]
@@ -243,7 +247,7 @@ mod tests {
         let all = text(lines.push(&vec![b'x'; MAX_LINE * 2 + 1], time()));
         assert_eq!(all.matches(" stderr P ").count(), 2);
         assert_eq!(lines.partial.len(), 1);
-        assert!(text(lines.finish(time())).ends_with(" stderr F x\n"));
+        assert!(text(lines.finish(time())).ends_with(" stderr P x\n"));
     }
 
     #[test]
@@ -277,7 +281,7 @@ mod tests {
         streams.finish().await;
         let log = fs::read_to_string(&path).unwrap();
         assert!(
-            log.contains(" stdout F hello\n") && log.contains(" stderr F oh\n"),
+            log.contains(" stdout F hello\n") && log.contains(" stderr P oh\n"),
             "{log}"
         );
         assert!(path.ends_with("app/3.log"));

@@ -54,12 +54,15 @@ async fn ask(address: SocketAddr, service: &str) -> Result<u8, Failure> {
         }
         answer(&body.to_bytes())
     };
+    tokio::pin!(ask, connection);
+    // The connection may end with the answer already read.
     tokio::select! {
-        answer = ask => answer,
-        ended = connection => {
-            ended?;
-            Err("the connection was closed before an answer".into())
-        }
+        biased;
+        answer = &mut ask => answer,
+        ended = connection => match ended {
+            Ok(()) => ask.await,
+            Err(error) => Err(error.into()),
+        },
     }
 }
 

@@ -93,12 +93,14 @@ async fn send(
         let body = body.map(|body| body.to_bytes()).unwrap_or_default();
         Ok((status, String::from_utf8_lossy(&body).into_owned()))
     };
-    // The connection lives as long as the question.
+    tokio::pin!(ask, connection);
+    // The connection may end with the answer already read.
     tokio::select! {
-        answer = ask => answer,
-        ended = connection => {
-            ended?;
-            Err("the connection was closed before an answer".into())
-        }
+        biased;
+        answer = &mut ask => answer,
+        ended = connection => match ended {
+            Ok(()) => ask.await,
+            Err(error) => Err(error.into()),
+        },
     }
 }

@@ -21,6 +21,9 @@ pub(crate) fn main() -> ExitCode {
     report(|supervisor| {
         let (spec, _) = spec::receive::<Spec>(supervisor)?;
         root::enter(&spec.root)?;
+        // For programs that are run in this container later; the process may be gone by then.
+        let mounts = File::open("/proc/self/ns/mnt")?;
+        channel::send(supervisor.as_fd(), b"mounts", &[mounts.as_fd()])?;
         become_program(&spec.program)
     })
 }

@@ -9,7 +9,7 @@ use std::thread;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use rustix::thread::{ThreadNameSpaceType, UnshareFlags};
 
-use super::process::{self, Process};
+use super::process::Process;
 use super::spec::{self, Program, Spec};
 use crate::cluster::THIS_PROGRAM;
 use crate::node::sandbox::Namespaces;
@@ -28,8 +28,9 @@ pub(crate) struct Output {
 
 /// What has been started, before a runtime holds it.
 struct Started {
-    pid: Pid,
     descriptor: OwnedFd,
+    /// A container's own; a further program has none.
+    mounts: Option<OwnedFd>,
 }
 
 /// Starts a container in a pod's namespaces.
@@ -46,13 +47,12 @@ pub(crate) async fn container(
     let started = on_thread(move || {
         namespaces.enter()?;
         sys::unshare(UnshareFlags::NEWPID)?;
-        let started = spawn(CONTAINER, output, |to| spec::send(to, &spec, &[]))?;
-        // Not before it has become its program: until then it still builds them.
-        let mounts = process::mounts_of(started.pid)?;
-        Ok((started, mounts))
+        spawn(CONTAINER, output, |to| spec::send(to, &spec, &[]))
     })
     .await?;
-    let (started, mounts) = started;
+    let mounts = started
+        .mounts
+        .ok_or_else(|| io::Error::other("the container did not say what its mounts are"))?;
     Process::hold(started.descriptor, mounts)
 }
 
@@ -98,17 +98,31 @@ fn spawn(
     let pid = pid.ok_or_else(|| io::Error::other("a process without a number"))?;
     // The child is ours and unwaited for, so that its number is still its own.
     let descriptor = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-    let told = send(&ours).and_then(|()| channel::receive(ours.as_fd()));
-    let error = match told {
-        // Its end of the channel closed with `exec`, or because it was killed before: then the
-        // end of the process says so.
-        Ok(None) => return Ok(Started { pid, descriptor }),
-        Ok(Some(parcel)) => io::Error::other(String::from_utf8_lossy(&parcel.bytes).into_owned()),
+    let error = match send(&ours).and_then(|()| hear(&ours)) {
+        Ok(mounts) => return Ok(Started { descriptor, mounts }),
         Err(error) => error,
     };
     let _ = rustix::process::pidfd_send_signal(&descriptor, Signal::KILL);
     rustix::process::waitid(WaitId::PidFd(descriptor.as_fd()), WaitIdOptions::EXITED)?;
     Err(error)
+}
+
+/// Waits until a process has become its program; returns the mounts that it has sent before.
+///
+/// Its end of the channel closes with `exec`, or because it was killed before: then the end of the
+/// process says so.
+fn hear(from: &OwnedFd) -> io::Result<Option<OwnedFd>> {
+    let mut mounts = None;
+    while let Some(parcel) = channel::receive(from.as_fd())? {
+        match parcel.descriptors.into_iter().next() {
+            Some(descriptor) => mounts = Some(descriptor),
+            None => {
+                let text = String::from_utf8_lossy(&parcel.bytes).into_owned();
+                return Err(io::Error::other(text));
+            }
+        }
+    }
+    Ok(mounts)
 }
 
 /// Runs `work` on a thread that ends with it: it may enter namespaces and never comes back.

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Signal, WaitId, WaitIdOptions};
 use tokio::io::unix::AsyncFd;
 
 use crate::sys;
@@ -77,9 +77,4 @@ impl Exit {
             Self::Signal(signal) => 128 + signal,
         }
     }
-}
-
-/// The mount namespace of a child that has not been waited for.
-pub(super) fn mounts_of(pid: Pid) -> io::Result<OwnedFd> {
-    Ok(std::fs::File::open(format!("/proc/{}/ns/mnt", pid.as_raw_nonzero()))?.into())
 }
