@@ -44,7 +44,7 @@ pub(crate) struct Control {
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// What to log: a level, or filters such as `info,lateen_xds=debug`.
-    #[arg(long, env = "LATEEN_LOG", default_value = "info")]
+    #[arg(long, env = "LATEEN_LOG", default_value = "info,kube_client=off")]
     log_level: String,
 }
 
