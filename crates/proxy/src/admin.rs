@@ -11,8 +11,10 @@
 
 pub mod fetch;
 mod health;
+mod insecure;
 pub mod pages;
 pub mod probe;
+mod scrape;
 pub mod server;
 pub mod status;
 

@@ -3,6 +3,7 @@
 //! A flag wins over the environment, `PROXY_CONFIG` (a pod's mesh settings as JSON) over defaults.
 //! Everything is checked here, once; nothing after this page reads a flag or a variable.
 
+pub mod app_metrics;
 pub mod probers;
 mod proxy_config;
 
@@ -19,6 +20,7 @@ use lateen_xds::{Node, NodeId};
 
 use crate::sys;
 
+pub use app_metrics::AppMetrics;
 pub use probers::Probers;
 use proxy_config::ProxyConfig;
 
@@ -68,6 +70,9 @@ pub struct Flags {
     /// Probes of the application that this proxy answers for, as injection writes them.
     #[arg(long, env = "ISTIO_KUBE_APP_PROBERS", default_value = "")]
     pub app_probers: String,
+    /// Where the application has metrics, as injection writes it.
+    #[arg(long, env = "ISTIO_PROMETHEUS_ANNOTATIONS", default_value = "")]
+    pub app_metrics: String,
     /// After the drain's duration, goes on draining until no connection is active.
     #[arg(long, env = "EXIT_ON_ZERO_ACTIVE_CONNECTIONS", default_value = "false",
           action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
@@ -185,6 +190,8 @@ pub struct Settings {
     pub drain: DrainSettings,
     /// Probes of the application.
     pub probers: Probers,
+    /// Where the application has metrics, if it has.
+    pub app_metrics: Option<AppMetrics>,
 }
 
 // === impl Timeouts ===
@@ -216,6 +223,7 @@ impl Settings {
     ) -> anyhow::Result<Self> {
         let config = ProxyConfig::parse(&flags.proxy_config)?;
         let probers = Probers::parse(&flags.app_probers)?;
+        let app_metrics = AppMetrics::parse(&flags.app_metrics)?;
         let drain = drain_settings(&flags, &config)?;
         let timeouts = flags.timeouts.resolve()?;
         let concurrency = concurrency(role, flags.concurrency.or(config.concurrency));
@@ -242,6 +250,7 @@ impl Settings {
             timeouts,
             drain,
             probers,
+            app_metrics,
         })
     }
 }

@@ -8,7 +8,7 @@ use lateen_wire::h1::framing::Body;
 use lateen_wire::h1::head::{Limits, Progress};
 use lateen_wire::h1::request::Method;
 use lateen_wire::h1::response::{Asked, Head};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::sys::{self, Mark};
@@ -39,7 +39,10 @@ pub async fn connect(to: SocketAddr) -> io::Result<TcpStream> {
 ///
 /// # Errors
 /// When there is no valid response.
-pub async fn fetch(stream: &mut TcpStream, head: &[u8]) -> Result<(u16, Vec<u8>), Error> {
+pub async fn fetch<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    head: &[u8],
+) -> Result<(u16, Vec<u8>), Error> {
     stream.write_all(head).await?;
     let mut input = Vec::with_capacity(1024);
     let mut response = Head::default();
@@ -80,7 +83,10 @@ pub async fn fetch(stream: &mut TcpStream, head: &[u8]) -> Result<(u16, Vec<u8>)
     Ok((status, body))
 }
 
-async fn read_chunks(stream: &mut TcpStream, mut input: Vec<u8>) -> Result<Vec<u8>, Error> {
+async fn read_chunks<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    mut input: Vec<u8>,
+) -> Result<Vec<u8>, Error> {
     let mut body = Vec::new();
     let mut decoder = Decoder::new(Mode::Decode);
     loop {
@@ -101,7 +107,7 @@ async fn read_chunks(stream: &mut TcpStream, mut input: Vec<u8>) -> Result<Vec<u
     }
 }
 
-async fn read_some(stream: &mut TcpStream, input: &mut Vec<u8>) -> Result<(), Error> {
+async fn read_some<S: AsyncRead + Unpin>(stream: &mut S, input: &mut Vec<u8>) -> Result<(), Error> {
     check(input)?;
     if stream.read_buf(input).await? == 0 {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());

@@ -6,13 +6,14 @@ use lateen_wire::h1::request::Method;
 
 use super::pages::metrics;
 use super::probe;
+use super::scrape;
 use super::server::{Request, Response};
 use super::{Context, Readiness};
 
 /// What the status port has.
 const PAGES: &str = "\
 GET  /healthz/ready      whether the proxy serves
-GET  /stats/prometheus   metrics
+GET  /stats/prometheus   metrics, with the application's
 GET  /app-health/…       the application's probes
 POST /quitquitquit       ends the proxy, from the pod itself only";
 
@@ -21,7 +22,7 @@ pub async fn page(context: Rc<Context>, request: Request) -> Response {
     let path = request.path.as_str();
     match path {
         "/healthz/ready" => ready(&context),
-        "/stats/prometheus" | "/metrics" => metrics(&context),
+        "/stats/prometheus" | "/metrics" => scrape::merged(&context).await,
         "/quitquitquit" => quit(&context, &request),
         _ if path.starts_with("/app-health/") => match context.settings.probers.get(path) {
             Some(prober) => probe::run(&context.settings.addresses, prober).await,
