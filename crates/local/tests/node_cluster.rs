@@ -1,12 +1,20 @@
 //! The life of a local cluster, as an ordinary user: up, down, killed, and what is left.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::large_futures,
+    reason = "a test fails by panicking, and its futures are few"
+)]
+
 #[path = "support/cluster.rs"]
+#[allow(dead_code, reason = "each test binary uses a part of it")]
 mod cluster;
 #[path = "node_cluster/life.rs"]
 mod life;
 #[path = "node_cluster/publishing.rs"]
 mod publishing;
 #[path = "support/server.rs"]
+#[allow(dead_code, reason = "each test binary uses a part of it")]
 mod server;
 #[path = "support/user.rs"]
 mod user;

@@ -1,8 +1,16 @@
 //! The way out of a cluster, whose outside is a network namespace of this test.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::large_futures,
+    reason = "a test fails by panicking, and its futures are few"
+)]
+
 #[path = "support/cluster.rs"]
+#[allow(dead_code, reason = "each test binary uses a part of it")]
 mod cluster;
 #[path = "support/server.rs"]
+#[allow(dead_code, reason = "each test binary uses a part of it")]
 mod server;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

@@ -1,6 +1,13 @@
 //! Real pods on a real local cluster, as an ordinary user: what they run, see, and leave behind.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::large_futures,
+    reason = "a test fails by panicking, and its futures are few"
+)]
+
 #[path = "support/cluster.rs"]
+#[allow(dead_code, reason = "each test binary uses a part of it")]
 mod cluster;
 #[path = "node_pods/containers.rs"]
 mod containers;
@@ -9,6 +16,7 @@ mod network;
 #[path = "node_pods/probes.rs"]
 mod probes;
 #[path = "support/server.rs"]
+#[allow(dead_code, reason = "each test binary uses a part of it")]
 mod server;
 #[path = "support/user.rs"]
 mod user;
@@ -32,7 +40,7 @@ fn main() -> ExitCode {
             return libtest_mimic::run(&arguments, trials(&Weak::default())).exit_code();
         }
         let cluster = Arc::new(Cluster::start(|options| {
-            options.images.push(server::image())
+            options.images.push(server::image());
         }));
         let shared = Weak(Arc::downgrade(&cluster));
         let conclusion = libtest_mimic::run(&arguments, trials(&shared));

@@ -38,11 +38,11 @@ const NAMESPACES: UnshareFlags = UnshareFlags::NEWNS
     .union(UnshareFlags::NEWIPC);
 
 /// Starts the supervisor in new namespaces, its standard input being `channel`.
-pub(super) fn start(channel: OwnedFd) -> Result<Started, Error> {
+pub(super) fn start(channel: &OwnedFd) -> Result<Started, Error> {
     let is_root = rustix::process::geteuid().is_root();
-    match start_in(NAMESPACES | UnshareFlags::NEWUSER, &channel) {
+    match start_in(NAMESPACES | UnshareFlags::NEWUSER, channel) {
         // Root needs no user namespace to make the others.
-        Err(Error::Namespaces { .. }) if is_root => start_in(NAMESPACES, &channel),
+        Err(Error::Namespaces { .. }) if is_root => start_in(NAMESPACES, channel),
         result => result,
     }
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal};
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -77,9 +77,13 @@ pub(super) fn main() -> ExitCode {
 fn run(up: &OwnedFd) -> Result<(), Error> {
     // A session of its own: neither the terminal's end nor its interrupt is this process's.
     rustix::process::setsid().map_err(Error::system("make a session"))?;
+    // The supervisor and its containers inherit it.
+    raise_limits();
     let received = Received::receive(up)?;
     let (inside, outside) = channel::pair().map_err(Error::system("make a channel"))?;
-    let supervisor = isolate::start(inside)?;
+    let supervisor = isolate::start(&inside)?;
+    // Only the supervisor holds its end, so that the end of either is seen.
+    drop(inside);
     received.home.write_record(&Record {
         publisher: Process::of(rustix::process::getpid()).map_err(Error::system("find myself"))?,
         supervisor: Process::of(supervisor.pid).map_err(Error::system("find the supervisor"))?,
@@ -208,6 +212,21 @@ impl Received {
         descriptors.extend(&self.published);
         let handover = Handover { root: self.root };
         handover.send_document(to, &self.document, &descriptors)
+    }
+}
+
+/// Takes as many descriptors as the system allows: each pod needs a few, each connection one.
+fn raise_limits() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        eprintln!(
+            "the limit of open files stays at {:?}: {error}",
+            limit.current
+        );
     }
 }
 

@@ -248,7 +248,7 @@ fn find_root() -> Result<PathBuf, Error> {
         return Ok(root);
     }
     let user = rustix::process::geteuid().as_raw();
-    own_directory(&std::env::temp_dir().join(format!("lateen-{user}")))
+    own_directory(&Path::new("/tmp").join(format!("lateen-{user}")))
 }
 
 /// Makes a directory that only this user can use, or checks that it is one.

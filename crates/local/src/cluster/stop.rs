@@ -1,7 +1,7 @@
 //! `lateen down`, `status` and `logs`.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
+use std::io::{self, Read as _, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::thread;
@@ -95,8 +95,7 @@ pub fn follow_log(
         // Looked at before reading: what was written before the end is still read.
         let is_running = home.lock()?.is_none();
         let mut text = Vec::new();
-        file.seek(SeekFrom::Current(0))
-            .and_then(|_| file.read_to_end(&mut text))
+        file.read_to_end(&mut text)
             .map_err(Error::file("read", &path))?;
         out.write_all(&text)
             .map_err(Error::system("write the log"))?;

@@ -213,7 +213,7 @@ impl Cluster {
         for listener in [listener(api)?, inside] {
             let server = self.server.clone();
             parts.push(part("the API server", async move {
-                server.serve(listener).await
+                server.serve(listener).await;
             }));
         }
         Ok(())

@@ -21,19 +21,26 @@ const TABLE: &str = "lateen-egress";
 pub(crate) fn table(inside: &[Ipv4Net], relay: (Ipv4Addr, u16)) -> Table {
     // Never the host's own loopback, link-local or multicast: these mean something else in a pod.
     let special = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"];
-    let special = special.iter().map(|net| net.parse::<Ipv4Net>().expect("the text is a network"));
+    let special = special
+        .iter()
+        .map(|net| net.parse::<Ipv4Net>().expect("the text is a network"));
     let kept = inside.iter().copied().chain(special).fold(
         Set::of_ranges("inside", Field::DestinationAddress(Ip::V4)),
         |set, net| set.element(vec![Value::Network(net.into())]),
     );
     let rule = Rule::new()
         .when(Match::Protocol(Protocol::Tcp))
-        .unless(Match::In { fields: vec![Field::DestinationAddress(Ip::V4)], set: "inside".into() })
+        .unless(Match::In {
+            fields: vec![Field::DestinationAddress(Ip::V4)],
+            set: "inside".into(),
+        })
         .then(Statement::Dnat(SocketAddr::from(relay)))
         .because("the way out of the cluster");
-    Table::new(Family::Ip, TABLE)
-        .set(kept)
-        .chain(Chain::new("prerouting").base(Base::nat_prerouting()).rule(rule))
+    Table::new(Family::Ip, TABLE).set(kept).chain(
+        Chain::new("prerouting")
+            .base(Base::nat_prerouting())
+            .rule(rule),
+    )
 }
 
 /// Relays every connection that arrives at `listener`, for ever.
@@ -85,7 +92,10 @@ mod tests {
 
     #[test]
     fn pods_and_services_are_not_sent_outside() {
-        let inside = ["10.244.0.0/16".parse().unwrap(), "10.96.0.0/16".parse().unwrap()];
+        let inside = [
+            "10.244.0.0/16".parse().unwrap(),
+            "10.96.0.0/16".parse().unwrap(),
+        ];
         let table = table(&inside, (Ipv4Addr::new(10, 244, 0, 1), 15));
         assert_eq!(table.sets[0].elements.len(), 6);
         let text = table.chains[0].rules[0].to_string();

@@ -11,7 +11,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::{IpNet, Ipv4Net};
@@ -96,7 +96,7 @@ impl Links {
             cluster.add_neighbor(&name, address.into(), hardware_of(address))?;
             cluster.add_route(&Route::on_link(host(address), &name))?;
         }
-        let pod = Netns::from(OwnedFd::from(pod.try_clone_to_owned()?));
+        let pod = Netns::from(pod.try_clone_to_owned()?);
         pod.run(|| configure(address, node))??;
         Ok(())
     }

@@ -12,7 +12,7 @@
 //!
 //! `sessionAffinity` is not honoured: every connection picks anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -22,11 +22,16 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::{WatchStreamExt as _, reflector, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use lateen_capture::nft::{
-    Base, Chain, ChainKind, Family, Field, Hook, Ip, Match, Protocol, Rule, Set, Statement, Table,
-    Value, Verdict,
+    Base, Chain, ChainKind, Element, Family, Field, Hook, Ip, Match, Protocol, Rule, Set,
+    Statement, Table, Value, Verdict,
 };
 
 const TABLE: &str = "lateen-services";
+/// The map of ports that have endpoints, and that of those that have none.
+const SERVED: &str = "ports";
+const REFUSED: &str = "ports-without-endpoints";
+const TO_ITSELF: &str = "to-itself";
+const REFUSE: &str = "refuse";
 /// Changes that come together make one table; short, since callers wait for it.
 const SETTLE: Duration = Duration::from_millis(10);
 /// Before destination translation: what has no endpoint is refused under its own address.
@@ -63,7 +68,9 @@ pub(crate) async fn run(client: Client, mut nft: lateen_capture::nft::Connection
         watcher(Api::<EndpointSlice>::all(client), config()),
     );
     let changes = stream::select(
-        service_changes.default_backoff().map(|event| event.map(drop)),
+        service_changes
+            .default_backoff()
+            .map(|event| event.map(drop)),
         slice_changes.default_backoff().map(|event| event.map(drop)),
     );
     let mut changes = std::pin::pin!(changes);
@@ -109,7 +116,9 @@ where
     for service in services.iter().map(AsRef::as_ref) {
         let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
         let none = Vec::new();
-        let slices = by_service.get(&(namespace.clone(), name.as_str())).unwrap_or(&none);
+        let slices = by_service
+            .get(&(namespace.clone(), name.as_str()))
+            .unwrap_or(&none);
         list.extend(of_service(service, &format!("{namespace}/{name}"), slices));
     }
     list.sort_by(|a, b| a.what.cmp(&b.what));
@@ -117,14 +126,16 @@ where
 }
 
 fn of_service(service: &Service, what: &str, slices: &[&EndpointSlice]) -> Vec<Translation> {
-    let Some(spec) = &service.spec else { return Vec::new() };
+    let Some(spec) = &service.spec else {
+        return Vec::new();
+    };
     let addresses: Vec<IpAddr> = spec
         .cluster_ips
         .iter()
         .flatten()
         .chain(&spec.cluster_ip)
         .filter_map(|address| address.parse().ok())
-        .collect::<std::collections::BTreeSet<IpAddr>>()
+        .collect::<BTreeSet<IpAddr>>()
         .into_iter()
         .collect();
     if addresses.is_empty() {
@@ -168,14 +179,21 @@ fn endpoints(slices: &[&EndpointSlice], port_name: &str) -> Vec<SocketAddr> {
         let Some(port) = port else { continue };
         for endpoint in &slice.endpoints {
             let conditions = endpoint.conditions.as_ref();
-            let is_ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
-            let serves = conditions.and_then(|conditions| conditions.serving).unwrap_or(is_ready);
+            let is_ready = conditions
+                .and_then(|conditions| conditions.ready)
+                .unwrap_or(true);
+            let serves = conditions
+                .and_then(|conditions| conditions.serving)
+                .unwrap_or(is_ready);
             let list = match (is_ready, serves) {
                 (true, _) => &mut ready,
                 (false, true) => &mut leaving,
                 (false, false) => continue,
             };
-            let addresses = endpoint.addresses.iter().filter_map(|text| text.parse::<IpAddr>().ok());
+            let addresses = endpoint
+                .addresses
+                .iter()
+                .filter_map(|text| text.parse::<IpAddr>().ok());
             list.extend(addresses.map(|address| SocketAddr::new(address, port)));
         }
     }
@@ -187,69 +205,130 @@ fn endpoints(slices: &[&EndpointSlice], port_name: &str) -> Vec<SocketAddr> {
 
 /// The table for IPv4, which is what pods of a local cluster have.
 pub(crate) fn table(translations: &[Translation]) -> Table {
-    let key = || vec![Field::DestinationAddress(Ip::V4), Field::Protocol, Field::DestinationPort];
-    let mut served = Set::map("ports", key());
-    let mut refused = Set::map("ports-without-endpoints", key());
-    let mut to_itself = Set::of(
-        "to-itself",
-        vec![Field::SourceAddress(Ip::V4), Field::DestinationAddress(Ip::V4)],
-    );
-    let mut chains = Vec::new();
-    let mut pods = std::collections::BTreeSet::new();
-    for (index, translation) in translations.iter().enumerate() {
-        let endpoints: Vec<SocketAddr> =
-            translation.endpoints.iter().copied().filter(SocketAddr::is_ipv4).collect();
-        let name = format!("port-{index}");
-        for address in translation.addresses.iter().copied().filter(IpAddr::is_ipv4) {
+    let mut ports = Ports::new();
+    for translation in translations {
+        ports.add(translation);
+    }
+    let hairpin = Rule::new()
+        .when(Match::IsTranslated)
+        .when(Match::In {
+            fields: both_addresses(),
+            set: TO_ITSELF.into(),
+        })
+        .then(Statement::Masquerade)
+        .because("a pod that reaches itself through a service");
+    let filter = |hook| Base::new(ChainKind::Filter, hook, BEFORE_TRANSLATION);
+    let base = |name: &str, base, rule| Chain::new(name).base(base).rule(rule);
+    let mut table = Table::new(Family::Ip, TABLE)
+        .set(ports.served)
+        .set(ports.refused)
+        .set(ports.to_itself)
+        .chain(refuse());
+    table.chains.extend(ports.chains);
+    table
+        .chain(base("refused", filter(Hook::Prerouting), dispatch(REFUSED)))
+        .chain(base("refused-own", filter(Hook::Output), dispatch(REFUSED)))
+        .chain(base("prerouting", Base::nat_prerouting(), dispatch(SERVED)))
+        .chain(base("output", Base::nat_output(), dispatch(SERVED)))
+        .chain(base("postrouting", Base::nat_postrouting(), hairpin))
+}
+
+/// What the ports of all services add to the table.
+struct Ports {
+    served: Set,
+    refused: Set,
+    /// Each endpoint with itself.
+    to_itself: Set,
+    pods: BTreeSet<IpAddr>,
+    chains: Vec<Chain>,
+}
+
+// === impl Ports ===
+
+impl Ports {
+    fn new() -> Self {
+        Self {
+            served: Set::map(SERVED, port_key()),
+            refused: Set::map(REFUSED, port_key()),
+            to_itself: Set::of(TO_ITSELF, both_addresses()),
+            pods: BTreeSet::new(),
+            chains: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, translation: &Translation) {
+        let endpoints = translation.endpoints.iter().copied();
+        let endpoints: Vec<SocketAddr> = endpoints.filter(SocketAddr::is_ipv4).collect();
+        let chain = format!("port-{}", self.chains.len());
+        let addresses = translation.addresses.iter().copied();
+        for address in addresses.filter(IpAddr::is_ipv4) {
             let key = vec![
                 Value::Address(address),
                 Value::Protocol(translation.protocol),
                 Value::Port(translation.port),
             ];
-            if endpoints.is_empty() {
-                refused = refused.entry(key, Verdict::Goto("refuse".into()));
+            let (map, chain) = if endpoints.is_empty() {
+                (&mut self.refused, REFUSE)
             } else {
-                served = served.entry(key, Verdict::Goto(name.clone()));
+                (&mut self.served, chain.as_str())
+            };
+            map.elements.push(Element {
+                key,
+                verdict: Some(Verdict::Goto(chain.into())),
+            });
+        }
+        if endpoints.is_empty() {
+            return;
+        }
+        for pod in endpoints.iter().map(SocketAddr::ip) {
+            if self.pods.insert(pod) {
+                self.to_itself.elements.push(Element {
+                    key: vec![Value::Address(pod), Value::Address(pod)],
+                    verdict: None,
+                });
             }
         }
-        if !endpoints.is_empty() {
-            pods.extend(endpoints.iter().map(SocketAddr::ip));
-            let protocol = Match::Protocol(translation.protocol);
-            let to = match endpoints.as_slice() {
-                [only] => Statement::Dnat(*only),
-                _ => Statement::DnatAny(endpoints),
-            };
-            let rule = Rule::new().when(protocol).then(to).because(translation.what.clone());
-            chains.push(Chain::new(name).rule(rule));
-        }
+        let to = match endpoints.as_slice() {
+            [only] => Statement::Dnat(*only),
+            _ => Statement::DnatAny(endpoints),
+        };
+        let rule = Rule::new()
+            .when(Match::Protocol(translation.protocol))
+            .then(to)
+            .because(translation.what.clone());
+        self.chains.push(Chain::new(chain).rule(rule));
     }
-    for pod in pods {
-        to_itself = to_itself.element(vec![Value::Address(pod), Value::Address(pod)]);
-    }
-    let dispatch = |map: &str| Rule::new().then(Statement::Dispatch { fields: key(), map: map.into() });
-    let refuse = || dispatch("ports-without-endpoints");
-    let hairpin = Rule::new()
-        .when(Match::IsTranslated)
-        .when(Match::In {
-            fields: vec![Field::SourceAddress(Ip::V4), Field::DestinationAddress(Ip::V4)],
-            set: "to-itself".into(),
-        })
-        .then(Statement::Masquerade)
-        .because("a pod that reaches itself through a service");
-    let mut table = Table::new(Family::Ip, TABLE).set(served).set(refused).set(to_itself);
-    table.chains.push(
-        Chain::new("refuse")
-            .rule(Rule::new().when(Match::Protocol(Protocol::Tcp)).then(Statement::RejectWithReset))
-            .rule(Rule::new().then(Statement::Reject)),
-    );
-    table.chains.extend(chains);
-    let filter = |hook| Base::new(ChainKind::Filter, hook, BEFORE_TRANSLATION);
-    table
-        .chain(Chain::new("refused").base(filter(Hook::Prerouting)).rule(refuse()))
-        .chain(Chain::new("refused-own").base(filter(Hook::Output)).rule(refuse()))
-        .chain(Chain::new("prerouting").base(Base::nat_prerouting()).rule(dispatch("ports")))
-        .chain(Chain::new("output").base(Base::nat_output()).rule(dispatch("ports")))
-        .chain(Chain::new("postrouting").base(Base::nat_postrouting()).rule(hairpin))
+}
+
+/// Where ports go that nobody serves.
+fn refuse() -> Chain {
+    let is_tcp = Match::Protocol(Protocol::Tcp);
+    Chain::new(REFUSE)
+        .rule(Rule::new().when(is_tcp).then(Statement::RejectWithReset))
+        .rule(Rule::new().then(Statement::Reject))
+}
+
+/// Sends a packet to the chain that a map has for its destination.
+fn dispatch(map: &str) -> Rule {
+    Rule::new().then(Statement::Dispatch {
+        fields: port_key(),
+        map: map.into(),
+    })
+}
+
+fn port_key() -> Vec<Field> {
+    vec![
+        Field::DestinationAddress(Ip::V4),
+        Field::Protocol,
+        Field::DestinationPort,
+    ]
+}
+
+fn both_addresses() -> Vec<Field> {
+    vec![
+        Field::SourceAddress(Ip::V4),
+        Field::DestinationAddress(Ip::V4),
+    ]
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::container::capabilities::Capabilities;
 use super::container::spec::{Program, Root, Spec, User};
 use super::environment::{self, expand};
 use super::fields::Facts;
+use super::lifecycle;
 use super::naming;
 use super::volumes::Volumes;
 
@@ -37,7 +38,7 @@ pub(crate) fn of(
     };
     let image = container.image.as_deref().unwrap_or_default();
     let image = context.images.resolve(image).map_err(|message| Held {
-        reason: "ErrImageNeverPull",
+        reason: lifecycle::NO_IMAGE,
         message,
     })?;
     let variables = environment::of(container, facts, &context.objects).map_err(config)?;
@@ -185,7 +186,7 @@ mod tests {
 
     use super::*;
 
-    fn container(security: Value) -> Container {
+    fn container(security: &Value) -> Container {
         serde_json::from_value(json!({ "name": "app", "securityContext": security })).unwrap()
     }
 
@@ -194,7 +195,7 @@ mod tests {
         let pod: Pod = serde_json::from_value(json!({ "spec": { "containers": [],
             "securityContext": { "runAsUser": 1000, "fsGroup": 7 } } }))
         .unwrap();
-        let user = |security| super::user(&pod, &container(security));
+        let user = |security| user(&pod, &container(&security));
         assert_eq!(user(json!({})).unwrap().uid, 1000);
         let own = user(json!({ "runAsUser": 1337, "runAsGroup": 1338 })).unwrap();
         assert_eq!((own.uid, own.gid, own.groups), (1337, 1338, vec![7]));
@@ -205,13 +206,13 @@ mod tests {
     fn only_the_proxy_may_mark_its_sockets_unasked() {
         let none = Capabilities::default();
         let dropped = json!({ "capabilities": { "drop": ["ALL"] } });
-        assert_eq!(capabilities(&container(dropped.clone())), none);
-        let mut proxy = container(dropped);
+        assert_eq!(capabilities(&container(&dropped)), none);
+        let mut proxy = container(&dropped);
         proxy.name = PROXY.into();
         assert_eq!(capabilities(&proxy), Capabilities::granted(["NET_ADMIN"]));
         let added = json!({ "capabilities": { "add": ["NET_ADMIN", "SYS_ADMIN"] } });
         assert_eq!(
-            capabilities(&container(added)),
+            capabilities(&container(&added)),
             Capabilities::granted(["NET_ADMIN"])
         );
     }

@@ -19,6 +19,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 const GOOD_RUN: Duration = Duration::from_secs(600);
 /// How soon something is tried again that another object may repair at any time.
 const RETRY: Duration = Duration::from_secs(1);
+/// The same for what only somebody at this machine can repair.
+const SLOW_RETRY: Duration = Duration::from_secs(15);
+/// The reason of a container whose image is not mapped to a program.
+pub(crate) const NO_IMAGE: &str = "ErrImageNeverPull";
 
 /// The code of a container whose end nobody saw, as Kubernetes reports it.
 const LOST: i32 = 137;
@@ -232,10 +236,9 @@ impl Lifecycle {
         }
         for (index, slot) in self.slots.iter().enumerate() {
             match slot.kind {
-                Kind::Init => {}
                 Kind::Sidecar => slot.start_when_due(index, now, &mut step),
                 Kind::Main if self.wants(slot) => slot.start_when_due(index, now, &mut step),
-                Kind::Main => {}
+                Kind::Init | Kind::Main => {}
             }
         }
         step.finish = self.finish();
@@ -321,7 +324,12 @@ impl Slot {
     /// Notes that it could not be started and is to be tried again soon.
     pub(crate) fn held(&mut self, reason: &'static str, message: String, now: Instant) {
         self.state = State::Held { reason, message };
-        self.backoff.due = Some(now + RETRY);
+        let retry = if reason == NO_IMAGE {
+            SLOW_RETRY
+        } else {
+            RETRY
+        };
+        self.backoff.due = Some(now + retry);
     }
 
     /// Notes that it has ended; returns the pause before it is started again, if there is one.

@@ -23,10 +23,13 @@ pub(crate) struct Objects {
     changes: watch::Receiver<u64>,
 }
 
+/// Objects by namespace and name.
+type Known<K> = BTreeMap<(String, String), Arc<K>>;
+
 /// All objects of one kind; clones share them.
 #[derive(Debug)]
 pub(crate) struct Kept<K> {
-    known: Arc<RwLock<BTreeMap<(String, String), Arc<K>>>>,
+    known: Arc<RwLock<Known<K>>>,
     is_synced: watch::Receiver<bool>,
 }
 
@@ -121,12 +124,7 @@ where
         (kept, keep)
     }
 
-    fn take(
-        &self,
-        event: watcher::Event<K>,
-        fresh: &mut BTreeMap<(String, String), Arc<K>>,
-        synced: &watch::Sender<bool>,
-    ) {
+    fn take(&self, event: watcher::Event<K>, fresh: &mut Known<K>, synced: &watch::Sender<bool>) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         match event {
             watcher::Event::Apply(object) => {

@@ -72,11 +72,11 @@ pub(crate) async fn run(kind: Kind, probe: Probe, target: Target, report: impl F
             ))
         });
         for finding in count.take(answer, Instant::now()) {
-            let is_last = match (&finding, kind) {
-                (Finding::Healthy, Kind::Startup) => true,
-                (Finding::Unhealthy(_), Kind::Startup | Kind::Liveness) => true,
-                _ => false,
-            };
+            let is_last = matches!(
+                (&finding, kind),
+                (Finding::Healthy, Kind::Startup)
+                    | (Finding::Unhealthy(_), Kind::Startup | Kind::Liveness)
+            );
             report(finding);
             if is_last {
                 return;

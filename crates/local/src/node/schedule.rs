@@ -213,13 +213,11 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     if !effect.is_empty() && effect != taint.effect {
         return false;
     }
-    match toleration.operator.as_deref().unwrap_or("Equal") {
-        "Exists" => key.is_empty() || key == taint.key,
-        _ => {
-            let value = toleration.value.as_deref().unwrap_or_default();
-            key == taint.key && value == taint.value.as_deref().unwrap_or_default()
-        }
+    if toleration.operator.as_deref() == Some("Exists") {
+        return key.is_empty() || key == taint.key;
     }
+    let value = toleration.value.as_deref().unwrap_or_default();
+    key == taint.key && value == taint.value.as_deref().unwrap_or_default()
 }
 
 fn is_selected(spec: &PodSpec, node: &str, labels: &BTreeMap<String, String>) -> bool {

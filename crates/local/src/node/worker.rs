@@ -26,7 +26,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::Context;
 use super::action::Target;
 use super::events::Kind as EventKind;
-use super::lifecycle::{Ended, Finish, Lifecycle, Running};
+use super::lifecycle::{Ended, Finish, Lifecycle, NO_IMAGE, Running};
 use super::probe::{self, Finding};
 use super::run::{Launched, Order, Outcome};
 use super::sandbox::Sandbox;
@@ -87,6 +87,8 @@ struct Worker {
     failure: Option<(&'static str, String)>,
     stopping: Option<Stopping>,
     is_gone: bool,
+    /// Whether it had finished before this node began; its status is history.
+    is_history: bool,
     /// When volumes are to be looked at again; preparing, when to try again.
     refresh: Option<Instant>,
     writer: report::Writer,
@@ -157,6 +159,7 @@ impl Worker {
             letters,
             started,
             finish,
+            is_history: finish.is_some(),
             failure: None,
             stopping: None,
             is_gone: false,
@@ -171,12 +174,12 @@ impl Worker {
         if self.is_to_stop() {
             self.stop();
         }
-        if let Some(deadline) = self.stopping.as_ref().map(Stopping::deadline) {
+        if self.stopping.is_some() {
             if self.runs.is_empty() {
                 self.stopped();
-                return None;
             }
-            return Some(deadline);
+            // What stops a run has a clock of its own.
+            return None;
         }
         if self.finish.is_some() {
             return None;
@@ -487,7 +490,7 @@ impl Worker {
         let name = self.name_of(container);
         match outcome {
             Outcome::Held(held) => {
-                let reason = if held.reason == "ErrImageNeverPull" {
+                let reason = if held.reason == NO_IMAGE {
                     held.reason
                 } else {
                     "Failed"

@@ -37,10 +37,6 @@ impl Cluster {
         Self { directory, options }
     }
 
-    pub(crate) fn state(&self) -> &Path {
-        &self.directory
-    }
-
     /// A client of the administrator.
     pub(crate) async fn client(&self) -> Client {
         client(self.options.kubeconfig.as_deref().expect("it was set")).await

@@ -90,7 +90,7 @@ async fn send(
             return Ok((status, String::new()));
         }
         let body = Limited::new(response.into_body(), MAX_BODY).collect().await;
-        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+        let body = body.map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes);
         Ok((status, String::from_utf8_lossy(&body).into_owned()))
     };
     tokio::pin!(ask, connection);

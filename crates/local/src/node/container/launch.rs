@@ -114,13 +114,11 @@ fn spawn(
 fn hear(from: &OwnedFd) -> io::Result<Option<OwnedFd>> {
     let mut mounts = None;
     while let Some(parcel) = channel::receive(from.as_fd())? {
-        match parcel.descriptors.into_iter().next() {
-            Some(descriptor) => mounts = Some(descriptor),
-            None => {
-                let text = String::from_utf8_lossy(&parcel.bytes).into_owned();
-                return Err(io::Error::other(text));
-            }
+        if parcel.descriptors.is_empty() {
+            let text = String::from_utf8_lossy(&parcel.bytes).into_owned();
+            return Err(io::Error::other(text));
         }
+        mounts = parcel.descriptors.into_iter().next();
     }
     Ok(mounts)
 }

@@ -1,3 +1,8 @@
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "values are written in place with json!"
+)]
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::super::events::Kind as EventKind;
 use super::super::fields::Facts;
+use super::super::lifecycle::Slot;
 use super::super::naming;
 use super::super::sandbox::Sandbox;
 use super::super::volumes::Volumes;
@@ -85,7 +86,7 @@ impl Worker {
         let is_copy = volumes.iter().any(|volume| {
             volume.config_map.is_some() || volume.secret.is_some() || volume.projected.is_some()
         });
-        is_copy || self.lifecycle.slots.iter().any(|slot| slot.is_held())
+        is_copy || self.lifecycle.slots.iter().any(Slot::is_held)
     }
 
     pub(super) fn objects_changed(&mut self) {

@@ -132,7 +132,7 @@ impl Target {
 impl Worker {
     /// Writes the status if it has changed.
     pub(super) fn write_status(&mut self) {
-        if self.is_gone {
+        if self.is_gone || self.is_history {
             return;
         }
         let status = View {

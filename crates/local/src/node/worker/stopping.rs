@@ -1,7 +1,7 @@
 //! How a pod's containers are ended, in order and in time.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -39,8 +39,9 @@ impl Stopping {
     }
 
     /// When everything that is left is killed.
-    pub(super) fn deadline(&self) -> Instant {
-        (*self.deadline.borrow()).into()
+    #[cfg(test)]
+    fn deadline(&self) -> tokio::time::Instant {
+        *self.deadline.borrow()
     }
 
     /// Whether the pod has been taken down.
