@@ -23,7 +23,7 @@ use std::rc::Rc;
 
 use tokio::time::Instant;
 
-use crate::control::Shown;
+use crate::control::{FIRST_VERSION, Shown};
 use crate::lifecycle::Lifecycle;
 use crate::observe::access_log::Sink;
 use crate::settings::Settings;
@@ -77,7 +77,7 @@ impl Context {
             };
             return Readiness::NotReady(why);
         };
-        if !self.crew.uses(published.version.min(2)) {
+        if !self.crew.uses(published.version.min(FIRST_VERSION)) {
             return Readiness::NotReady("workers are taking up the configuration".into());
         }
         if let (Some(error), lateen_model::proxy::Role::Sidecar) =

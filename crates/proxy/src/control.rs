@@ -42,6 +42,9 @@ const TICK: Duration = Duration::from_secs(2);
 /// own: without them their first requests would be answered 503.
 const ENDPOINTS_GRACE: Duration = Duration::from_millis(200);
 
+/// The version of the first plan that was made of configuration; workers start with an empty one.
+pub const FIRST_VERSION: u64 = 2;
+
 /// What the pages of the admin and status ports show.
 #[derive(Debug)]
 pub struct Shown {
@@ -107,7 +110,7 @@ impl Control {
             listeners,
             crew,
             shown,
-            version: 1,
+            version: FIRST_VERSION - 1,
             asked: HashSet::new(),
             due: None,
         };

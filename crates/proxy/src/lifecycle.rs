@@ -85,8 +85,15 @@ impl Lifecycle {
         self.end.notified().await;
     }
 
-    /// Stops accepting from outside and waits for what runs.
+    /// Stops accepting from outside, waits for what runs, and has the last lines logged.
     pub async fn close(&self) {
+        self.finish().await;
+        self.crew.flush();
+        // The workers hear of it within a turn of their loops.
+        sleep(LOOK).await;
+    }
+
+    async fn finish(&self) {
         self.crew.enter(Phase::Closing);
         let last = Instant::now() + self.settings.shutdown;
         // The workers hear of it within a turn of their loops.

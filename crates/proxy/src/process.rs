@@ -119,6 +119,7 @@ async fn serve(
     let end = async {
         lifecycle.drain().await;
         lifecycle.close().await;
+        context.sink.finish();
     };
     tokio::select! {
         () = end => tracing::info!("drained; ending"),

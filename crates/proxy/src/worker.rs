@@ -59,6 +59,8 @@ pub enum Message {
     Unlisten(SocketAddr),
     /// Enter this phase.
     Phase(Phase),
+    /// Hand over what is logged.
+    Flush,
 }
 
 /// Where a proxy is in its life.
@@ -236,6 +238,7 @@ pub async fn run(worker: Rc<Worker>, mut messages: mpsc::UnboundedReceiver<Messa
                 }
             }
             Some(Message::Unlisten(address)) => drop(listeners.remove(&address)),
+            Some(Message::Flush) => worker.log.flush(),
             Some(Message::Phase(phase)) => {
                 worker.enter(phase);
                 if phase == Phase::Closing {

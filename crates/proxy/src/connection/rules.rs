@@ -85,8 +85,10 @@ impl<'p> Rules<'p> {
             Of::Outbound(outbound) => outbound.inspect,
             Of::Inbound(inbound) => match inbound.protocol {
                 Protocol::Unknown => Inspect::Detect,
-                protocol if protocol.is_http() => Inspect::Wait,
-                _ => Inspect::Never,
+                Protocol::Http | Protocol::Http2 | Protocol::Grpc | Protocol::GrpcWeb => {
+                    Inspect::Wait
+                }
+                Protocol::Https | Protocol::Tls | Protocol::Tcp | Protocol::Udp => Inspect::Never,
             },
             Of::Gateway(Serve::Sni(_) | Serve::Http(_)) => Inspect::Wait,
             Of::Gateway(Serve::Tcp(_)) | Of::Gone => Inspect::Never,
@@ -100,9 +102,11 @@ impl<'p> Rules<'p> {
             // A port that is declared HTTP takes nothing else: what is no request is answered 400.
             // HTTP/2 and TLS are carried as bytes, to the application that understands them.
             Of::Inbound(inbound) => match inbound.protocol {
-                protocol if protocol.is_http() => !matches!(verdict, Verdict::Http2 | Verdict::Tls),
+                Protocol::Http | Protocol::Http2 | Protocol::Grpc | Protocol::GrpcWeb => {
+                    !matches!(verdict, Verdict::Http2 | Verdict::Tls)
+                }
                 Protocol::Unknown => verdict == Verdict::Http1,
-                _ => false,
+                Protocol::Https | Protocol::Tls | Protocol::Tcp | Protocol::Udp => false,
             },
             // Nothing passes an HTTP listener at the edge without being read as HTTP.
             Of::Gateway(serve) => matches!(serve, Serve::Http(_)),

@@ -116,6 +116,11 @@ impl Crew {
         Ok(bound)
     }
 
+    /// Has every worker hand over what is logged.
+    pub fn flush(&self) {
+        self.tell(|| Message::Flush);
+    }
+
     /// Has every worker stop accepting on an address.
     pub fn unlisten(&self, address: SocketAddr) {
         self.tell(|| Message::Unlisten(address));

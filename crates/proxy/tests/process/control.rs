@@ -79,6 +79,20 @@ impl Control {
         self.say(Kind::Endpoints, name, proto::encode_endpoints(endpoints));
     }
 
+    /// Waits until a proxy has refused something, and answers why.
+    pub(crate) async fn refusal(&self) -> String {
+        loop {
+            for connection in self.publisher.connections() {
+                for subscription in connection.subscriptions {
+                    if let Some(refusal) = subscription.refused.values().next() {
+                        return refusal.error.clone();
+                    }
+                }
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
     fn say(&self, kind: Kind, name: String, bytes: Bytes) {
         let mut said = self.said.lock().expect("no panic");
         said.push((kind, name.clone(), bytes.clone()));

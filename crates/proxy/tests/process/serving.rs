@@ -107,6 +107,60 @@ async fn changes_and_upstreams_that_close_lose_no_request() {
     std::fs::remove_dir_all(data).ok();
 }
 
+#[tokio::test]
+async fn a_resource_that_cannot_be_used_is_refused_alone() {
+    let control = Control::start(Role::Gateway).await;
+    let data = directory("refused");
+    let (port, _v1) = shop(&control, usize::MAX).await;
+    let proxy = gateway(control.address, &data, &[]);
+    proxy.wait_for("health", "/healthz/ready", 200, "").await;
+    let mut bad = resources::route(&[("shop", 1)]);
+    bad.name.0 = "VirtualService/default/bad".into();
+    if let lateen_model::Body::VirtualService(body) = &mut bad.body {
+        let uri = lateen_model::route::StringMatch::Regex("(".into());
+        body.http[0].matches = vec![lateen_model::route::HttpMatch {
+            uri: Some(uri),
+            ..Default::default()
+        }];
+    }
+    control.set(&bad);
+    let refusal = control.refusal().await;
+    assert!(refusal.contains("regular expression"), "{refusal}");
+    let response = get(port, "/").await.expect("it serves on");
+    assert!(response.ends_with("v1"), "{response}");
+    std::fs::remove_dir_all(data).ok();
+}
+
+#[tokio::test]
+async fn the_access_log_is_switched_on_by_the_mesh_and_complete_at_the_end() {
+    let control = Control::start(Role::Gateway).await;
+    let data = directory("log");
+    std::fs::create_dir_all(&data).expect("a directory");
+    let file = data.join("access.log");
+    let (port, _v1) = shop(&control, usize::MAX).await;
+    let mesh = lateen_model::mesh::Mesh {
+        access_log_file: file.to_string_lossy().into_owned(),
+        access_log_encoding: lateen_model::mesh::AccessLogEncoding::Json,
+        ..lateen_model::mesh::Mesh::default()
+    };
+    control.set(&resources::named("mesh", lateen_model::Body::Mesh(mesh)));
+    let mut proxy = gateway(control.address, &data, &["--drain-duration=0"]);
+    proxy.wait_for("health", "/healthz/ready", 200, "").await;
+    get(port, "/a?b").await.expect("an answer");
+    proxy.terminate();
+    proxy.child.wait().await.expect("it ends");
+    let log = std::fs::read_to_string(file).expect("a log");
+    let line: serde_json::Value = serde_json::from_str(&log).expect("one line of JSON");
+    assert_eq!(line["path"], "/a?b");
+    assert_eq!(line["response_code"], 200);
+    assert_eq!(
+        line["upstream_cluster"],
+        "outbound|80||shop.default.svc.cluster.local"
+    );
+    assert_eq!(line["request_id"].as_str().map(str::len), Some(36));
+    std::fs::remove_dir_all(data).ok();
+}
+
 /// Sends requests on one connection and expects each to be answered 200.
 async fn load(port: u16, count: usize) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

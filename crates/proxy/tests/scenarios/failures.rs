@@ -55,6 +55,85 @@ fn no_route_is_404_and_no_endpoint_503() {
 }
 
 #[test]
+fn a_host_that_no_route_has_is_404() {
+    run(async || {
+        let mut world = World::gateway();
+        world.apply(crate::resources::gateway(8080));
+        let mut client = world.client();
+        client.say(GET).await;
+        let head = client.hear_head().await;
+        assert!(head.starts_with("HTTP/1.1 404"), "{head}");
+        let labels = [("response_code", "404"), ("response_flags", "NR")];
+        assert_eq!(world.metric("istio_requests_total", &labels), Some(1));
+    });
+}
+
+#[test]
+fn a_request_in_plain_text_is_redirected_where_the_gateway_says_so() {
+    run(async || {
+        let mut world = World::gateway();
+        world
+            .service("web", Protocol::Http, &["10.0.1.1"])
+            .route_all_to("web");
+        let mut gateway = crate::resources::gateway(8080);
+        if let lateen_model::Body::Gateway(body) = &mut gateway.body {
+            body.servers[0].https_redirect = true;
+        }
+        world.apply(gateway);
+        let mut client = world.client();
+        client
+            .say("GET /a?b=c HTTP/1.1\r\nHost: shop.example:8080\r\n\r\n")
+            .await;
+        let head = client.hear_head().await;
+        assert!(head.starts_with("HTTP/1.1 301"), "{head}");
+        assert_eq!(field(&head, "location"), Some("https://shop.example/a?b=c"));
+    });
+}
+
+#[test]
+fn unregistered_destinations_are_refused_where_the_mesh_says_so() {
+    run(async || {
+        let mut world = World::sidecar();
+        world.service("web", Protocol::Http, &["10.0.1.1"]);
+        let mesh = lateen_model::mesh::Mesh {
+            outbound_policy: lateen_model::mesh::OutboundPolicy::RegistryOnly,
+            ..lateen_model::mesh::Mesh::default()
+        };
+        world.apply(crate::resources::named(
+            "mesh",
+            lateen_model::Body::Mesh(mesh),
+        ));
+        let mut application = world.application("203.0.113.9:80");
+        application
+            .say("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n")
+            .await;
+        assert!(application.hear_head().await.starts_with("HTTP/1.1 502"));
+        let mut application = world.application("203.0.113.9:4711");
+        application.hear_end().await;
+        assert_eq!(world.dialled(), 0);
+    });
+}
+
+#[test]
+fn connections_to_endpoints_that_vanish_are_closed() {
+    run(async || {
+        let mut world = World::gateway();
+        world
+            .service("web", Protocol::Http, &["10.0.1.1"])
+            .route_all_to("web");
+        let mut client = world.client();
+        client.say(GET).await;
+        let mut web = world.upstream().await;
+        web.hear_head().await;
+        web.say(OK).await;
+        client.hear_message("ok").await;
+        world.endpoints("web", &["10.0.1.2"]);
+        world.worker.tick();
+        web.hear_end().await;
+    });
+}
+
+#[test]
 fn a_malformed_response_is_502_and_its_connection_is_not_used_again() {
     run(async || {
         let world = World::sidecar();
