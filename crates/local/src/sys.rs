@@ -131,3 +131,17 @@ pub(crate) fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // `AsyncFd`, which owns it and gives out no exclusive reference here, is dropped.
     unsafe { AsyncFd::register(descriptor) }.map_err(io::Error::from)
 }
+
+/// Closes every descriptor but the standard streams: those that whoever started this process has
+/// left open, such as the pipe of a build that waits for its end.
+///
+/// Call it first in `main`: a descriptor that something in this process owns would be closed, too.
+pub(crate) fn close_inherited() -> io::Result<()> {
+    const FIRST: libc::c_uint = 3;
+    // SAFETY: no pointers. As the contract says, nothing has been opened yet, so that no owner of a
+    // descriptor is left with a closed one.
+    match unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

@@ -148,7 +148,8 @@ fn advice(cause: &io::Error, setting: impl Fn(&str) -> Option<String>) -> String
             `sudo sysctl -w`, or end what uses them."
             .into(),
         Some(libc::EINVAL | libc::ENOSYS) => {
-            "The kernel is built without them (CONFIG_USER_NS, CONFIG_NET_NS, CONFIG_PID_NS)."
+            "The kernel is built without them (CONFIG_USER_NS, CONFIG_NET_NS, CONFIG_PID_NS), or \
+             a container's runtime hides the system call clone3."
                 .into()
         }
         _ => "No setting of the kernel forbids it; inside of a container its runtime may: allow \

@@ -61,6 +61,9 @@ pub(super) enum Event {
 
 /// Runs the publisher to its end.
 pub(super) fn main() -> ExitCode {
+    if let Err(error) = sys::close_inherited() {
+        eprintln!("publisher: descriptors of whoever started it stay open: {error}");
+    }
     let events = match take_channel() {
         Ok(channel) => channel,
         Err(error) => return fail(&error),

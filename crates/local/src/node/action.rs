@@ -184,3 +184,6 @@ async fn read(mut pipe: pipe::Receiver) -> String {
     }
     String::from_utf8_lossy(&text).trim_end().to_owned()
 }
+
+#[cfg(test)]
+mod tests;

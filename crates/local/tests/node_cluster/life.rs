@@ -60,10 +60,10 @@ fn namespaces_of(record: &Record) -> Vec<String> {
         .collect()
 }
 
-fn running(cluster: &Cluster) -> Box<Record> {
+fn running(cluster: &Cluster) -> Record {
     let status = cluster::status(&cluster.options.name, cluster.options.state.as_deref()).unwrap();
     match status {
-        Status::Running(record) => record,
+        Status::Running(record) => *record,
         other => panic!("the cluster is {other:?}"),
     }
 }

@@ -260,13 +260,14 @@ pub(crate) async fn a_root_shows_programs_of_the_machine_and_nothing_of_its_peop
         for path in /usr/x /bin/x /opt/x; do touch $path 2>/dev/null && echo wrote $path; done; \
         touch /tmp/a /var/tmp/b /run/c && echo can write; \
         test -c /dev/null && test -w /dev/shm && echo devices; \
+        ls /proc/self/fd | tr '\\n' ' '; echo; \
         touch /proc/sys/kernel/core_pattern 2>/dev/null; \
         (echo x > /proc/sys/kernel/core_pattern) 2>/dev/null || echo no sysctl; \
         ls -d /proc/[0-9]* | wc -l | (read n; test $n -lt 8 && echo few processes)";
     let log = place.sh("root", script).await;
     assert_eq!(
         log,
-        "/home:  /mnt:  /root:  /srv:  /tmp: \nwrote /opt/x\ncan write\ndevices\nno sysctl\nfew processes\n"
+        "/home:  /mnt:  /root:  /srv:  /tmp: \nwrote /opt/x\ncan write\ndevices\n0 1 2 3 \nno sysctl\nfew processes\n"
     );
     let mut spec =
         script_pod("touch /x || touch /var/x || echo nowhere; touch /scratch/x && echo here");

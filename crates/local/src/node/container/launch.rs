@@ -102,8 +102,7 @@ fn spawn(
         Ok(mounts) => return Ok(Started { descriptor, mounts }),
         Err(error) => error,
     };
-    let _ = rustix::process::pidfd_send_signal(&descriptor, Signal::KILL);
-    rustix::process::waitid(WaitId::PidFd(descriptor.as_fd()), WaitIdOptions::EXITED)?;
+    end(&descriptor)?;
     Err(error)
 }
 
@@ -124,16 +123,30 @@ fn hear(from: &OwnedFd) -> io::Result<Option<OwnedFd>> {
 }
 
 /// Runs `work` on a thread that ends with it: it may enter namespaces and never comes back.
-async fn on_thread<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
+async fn on_thread(
+    work: impl FnOnce() -> io::Result<Started> + Send + 'static,
+) -> io::Result<Started> {
     let (tell, told) = tokio::sync::oneshot::channel();
     thread::Builder::new()
         .name("lateen-launch".into())
         .spawn(move || {
-            // Nobody waits for it any more if the node is ending.
-            let _ = tell.send(work());
+            // Whoever wanted it has given up, a probe by its timeout: nobody else would end it.
+            if let Err(Ok(started)) = tell.send(work())
+                && let Err(error) = end(&started.descriptor)
+            {
+                tracing::warn!(%error, "a process that nobody wants any more is left");
+            }
         })?;
     told.await
         .map_err(|_| io::Error::other("the thread that starts a container has panicked"))?
+}
+
+/// Kills a child and takes leave of it.
+fn end(child: &OwnedFd) -> io::Result<()> {
+    match rustix::process::pidfd_send_signal(child, Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => return Err(error.into()),
+    }
+    rustix::process::waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED)?;
+    Ok(())
 }
