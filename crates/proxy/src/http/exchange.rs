@@ -9,7 +9,7 @@ use super::Next;
 use super::client::{self, Client, NoHead};
 use super::record::Record;
 use super::request_head::{self, Course};
-use super::respond::{self, Answer, Asked};
+use super::respond::{self, Answer};
 use super::transfer::{About, Done, Failure, Transfer};
 use super::workspace::{Extent, Workspace};
 use crate::connection::rules::{Chosen, Rules, Target};
@@ -17,15 +17,12 @@ use crate::side::Side;
 use crate::upstream::{self, Active};
 use crate::worker::Worker;
 
-/// Why a request is refused to whose upstream there is no connection.
-const UNREACHABLE: Reason = Reason::UpstreamConnectionFailure;
-
-/// How a request ended that was sent on.
+/// How a request ended.
 enum End {
     /// With the upstream's response.
     Relayed(Next),
     /// Without one: the proxy answers.
-    Answer(Answer, Asked),
+    Answer(Answer),
 }
 
 /// Serves one request, of which the first byte has come: reads its head, decides, sends it to an
@@ -35,21 +32,22 @@ pub(super) async fn run(client: &mut Client, work: &mut Workspace) -> Next {
     let _running = worker.activity.exchanges.enter();
     let read = client.read_head(&mut work.request).await;
     let mut record = Record::begin();
+    let mut about = None;
     let mut chosen = Chosen::refused(Reason::NoRoute);
     let view = worker.view();
     let end = match read {
         Err(NoHead::Gone) => return Next::Close,
-        Err(NoHead::Refused(reason)) => End::Answer(Answer::Refuse(reason), Asked::Unreadable),
+        Err(NoHead::Refused(reason)) => End::refuse(reason),
         Ok(()) => {
-            let asked = accept(client, work, &mut record);
+            let known = *about.insert(accept(client, work, &mut record));
             match request_head::decide(client, work, &Rules::of(&view, client.origin)) {
-                Course::Redirect => End::Answer(Answer::RedirectToHttps, asked),
-                Course::Refuse(reason) => End::Answer(Answer::Refuse(reason), asked),
+                Course::Redirect => End::Answer(Answer::RedirectToHttps),
+                Course::Refuse(reason) => End::refuse(reason),
                 Course::Forward(course) => {
                     chosen = course;
                     match chosen.target {
-                        Err(reason) => End::Answer(Answer::Refuse(reason), asked),
-                        Ok(target) => forward(client, work, target, asked, &mut record).await,
+                        Err(reason) => End::refuse(reason),
+                        Ok(target) => forward(client, work, target, known, &mut record).await,
                     }
                 }
             }
@@ -57,9 +55,7 @@ pub(super) async fn run(client: &mut Client, work: &mut Workspace) -> Next {
     };
     let next = match end {
         End::Relayed(next) => next,
-        End::Answer(answer, asked) => {
-            respond::answer(client, work, answer, asked, &mut record).await
-        }
+        End::Answer(answer) => respond::answer(client, work, answer, about, &mut record).await,
     };
     record.end(client, work, &chosen);
     if let (Next::Again | Next::Tunnel(_), Extent::Whole(length)) = (&next, work.extent) {
@@ -73,55 +69,32 @@ async fn forward(
     client: &mut Client,
     work: &mut Workspace,
     target: Target<'_>,
-    asked: Asked,
+    about: About,
     record: &mut Record,
 ) -> End {
     let worker = Rc::clone(&client.worker);
     let _active = target.load.map(Active::begin);
-    let Asked::Valid {
-        version,
-        method,
-        persistence,
-        ..
-    } = asked
-    else {
-        return End::Answer(Answer::Refuse(Reason::DownstreamProtocolError), asked);
-    };
-    let about = About {
-        version,
-        method,
-        persistence,
-    };
-    let is_idempotent = request_head::is_idempotent(method);
-    let key = upstream::Key {
-        address: target.address,
-        mark: target.mark,
-    };
+    let Target { address, mark, .. } = target;
+    let key = upstream::Key { address, mark };
+    let is_idempotent = request_head::is_idempotent(about.method);
     let mut pooled = checkout(
         &worker,
         key,
         is_idempotent && work.extent != Extent::Streamed,
     );
-    record.sends_upgrade = request_head::send(client, work, target.address);
+    record.sends_upgrade = request_head::send(client, work, address);
     loop {
         let is_reused = pooled.is_some();
         let mut upstream = match pooled.take() {
             Some(side) => side,
             None => match connect(&worker, key).await {
                 Some(side) => side,
-                None => return End::Answer(Answer::Refuse(UNREACHABLE), asked),
+                None => return End::refuse(Reason::UpstreamConnectionFailure),
             },
         };
-        if worker.log.is_on() {
-            record.upstream = upstream
-                .transport
-                .local_addr()
-                .map(|local| (key.address, local));
-        }
-        let failure = match Transfer::new(client, &mut upstream, work, record, about)
-            .run()
-            .await
-        {
+        record.reaches(&worker.log, address, &upstream.transport);
+        let mut transfer = Transfer::new(client, &mut upstream, work, record, about);
+        let failure = match transfer.run().await {
             Ok(done) => return End::Relayed(settle(&worker, done, key, upstream)),
             Err(failure) => failure,
         };
@@ -132,12 +105,12 @@ async fn forward(
             work.to_upstream.repeat(record.head_bytes);
             continue;
         }
-        return failed(client, work, failure, asked, record);
+        return failed(client, work, failure, about, record);
     }
 }
 
 /// Takes note of a request whose head is valid.
-fn accept(client: &Client, work: &mut Workspace, record: &mut Record) -> Asked {
+fn accept(client: &Client, work: &mut Workspace, record: &mut Record) -> About {
     let input = client.side.buffer.bytes();
     work.extent = request_head::extent(&work.request, input, work.to_upstream.decoder());
     record.head_bytes = work.request.len();
@@ -145,7 +118,7 @@ fn accept(client: &Client, work: &mut Workspace, record: &mut Record) -> Asked {
     if client.worker.log.is_on() {
         work.snapshot.take(request);
     }
-    Asked::Valid {
+    About {
         version: request.version(),
         method: request.method(),
         persistence: request.persistence(),
@@ -198,33 +171,37 @@ fn failed(
     client: &Client,
     work: &Workspace,
     failure: Failure,
-    asked: Asked,
+    about: About,
     record: &mut Record,
 ) -> End {
     let reason = match failure {
         Failure::NoResponse | Failure::Truncated => Reason::UpstreamConnectionTermination,
+        // Half a head is no valid response, whoever cut it off.
+        Failure::PartialHead => Reason::UpstreamProtocolError,
         Failure::BadResponse(error) => {
             tracing::debug!(%error, "the upstream's response is not valid");
             Reason::UpstreamProtocolError
         }
-        // Half a head is no valid response, whoever cut it off.
-        Failure::PartialHead => Reason::UpstreamProtocolError,
         Failure::ClientGone => Reason::DownstreamConnectionTermination,
         Failure::BadRequest(error) => client::reason(error),
         Failure::Idle => Reason::StreamIdleTimeout,
     };
     let is_gone = matches!(failure, Failure::ClientGone);
     if !is_gone && !record.has_responded() && work.to_client.is_done() {
-        return End::Answer(Answer::Refuse(reason), asked);
+        return End::refuse(reason);
     }
     record.broke_off(reason);
-    if let Asked::Valid {
-        version: Version::Http10,
-        ..
-    } = asked
-    {
+    if about.version == Version::Http10 {
         // An orderly end would tell an HTTP/1.0 client that its response is complete.
         client.side.transport.reset_on_drop();
     }
     End::Relayed(Next::Close)
+}
+
+// === impl End ===
+
+impl End {
+    fn refuse(reason: Reason) -> Self {
+        Self::Answer(Answer::Refuse(reason))
+    }
 }

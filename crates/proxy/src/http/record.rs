@@ -9,8 +9,9 @@ use super::respond::Answer;
 use super::workspace::Workspace;
 use crate::clock::{self, Instant};
 use crate::connection::rules::Chosen;
-use crate::observe::access_log::Entry;
+use crate::observe::access_log::{Entry, Writer};
 use crate::observe::metrics::{Exchange, RequestProtocol};
+use crate::transport::Transport;
 
 /// The record of one exchange.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(super) struct Record {
     /// Bytes of the request's head as received.
     pub(super) head_bytes: usize,
     /// The two ends of the upstream's connection, if the log wants them.
-    pub(super) upstream: Option<(SocketAddr, SocketAddr)>,
+    upstream: Option<(SocketAddr, SocketAddr)>,
     status: u16,
     reason: Option<Reason>,
     service_time_ms: Option<u64>,
@@ -41,6 +42,13 @@ impl Record {
             status: 0,
             reason: None,
             service_time_ms: None,
+        }
+    }
+
+    /// It goes to this upstream, which only the log wants to know.
+    pub(super) fn reaches(&mut self, log: &Writer, address: SocketAddr, upstream: &Transport) {
+        if log.is_on() {
+            self.upstream = upstream.local_addr().map(|local| (address, local));
         }
     }
 

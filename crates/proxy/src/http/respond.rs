@@ -13,6 +13,7 @@ use super::Next;
 use super::client::Client;
 use super::record::Record;
 use super::response_head::server;
+use super::transfer::About;
 use super::workspace::{Extent, Workspace};
 use crate::observe::calendar;
 
@@ -25,28 +26,13 @@ pub(super) enum Answer {
     RedirectToHttps,
 }
 
-/// What is known of the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
-    /// Nothing: its head could not be read. The connection ends.
-    Unreadable,
-    /// Its head is valid.
-    Valid {
-        /// The client's version.
-        version: Version,
-        /// The method.
-        method: Method,
-        /// Whether the client wants to use its connection again.
-        persistence: Persistence,
-    },
-}
-
-/// Answers a request, and says what becomes of its connection.
+/// Answers a request, and says what becomes of its connection. `about` is nothing if its head
+/// could not be read; the connection then ends.
 pub(super) async fn answer(
     client: &mut Client,
     work: &mut Workspace,
     answer: Answer,
-    asked: Asked,
+    about: Option<About>,
     record: &mut Record,
 ) -> Next {
     let status = match answer {
@@ -56,7 +42,7 @@ pub(super) async fn answer(
     if status == 0 {
         return Next::Close; // Nobody is left to answer.
     }
-    let (to, is_open) = terms(client, work, asked);
+    let (to, is_open) = terms(client, work, about);
     work.to_client.reset();
     let location = match answer {
         Answer::RedirectToHttps => location(client, work),
@@ -76,14 +62,8 @@ pub(super) async fn answer(
 
 /// To whom the answer goes, and whether the connection stays open. It does not where the rest of
 /// the request is yet to be read: what follows could be taken for another request.
-fn terms(client: &Client, work: &Workspace, asked: Asked) -> (local::Client, bool) {
-    let Asked::Valid {
-        version,
-        method,
-        persistence,
-        ..
-    } = asked
-    else {
+fn terms(client: &Client, work: &Workspace, about: Option<About>) -> (local::Client, bool) {
+    let Some(about) = about else {
         let to = local::Client {
             version: Version::Http11,
             is_head: false,
@@ -92,10 +72,10 @@ fn terms(client: &Client, work: &Workspace, asked: Asked) -> (local::Client, boo
         return (to, false);
     };
     let is_whole = matches!(work.extent, Extent::Whole(_));
-    let is_open = is_whole && persistence == Persistence::KeepAlive && !client.is_draining();
+    let is_open = is_whole && about.persistence == Persistence::KeepAlive && !client.is_draining();
     let to = local::Client {
-        version,
-        is_head: method == Method::Head,
+        version: about.version,
+        is_head: about.method == Method::Head,
         persistence: if is_open {
             Persistence::KeepAlive
         } else {

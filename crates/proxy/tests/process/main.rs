@@ -2,6 +2,7 @@
 
 mod control;
 mod lifecycle;
+mod pages;
 mod proxy;
 #[path = "../support/resources.rs"]
 mod resources;
