@@ -1,7 +1,7 @@
 //! The life of a local cluster: namespaces, supervisor, what is left behind (nothing).
 //!
 //! It is not the cluster itself: API server, controllers, network and node are modules of their
-//! own, which [`supervisor`] starts together inside of the namespaces.
+//! own, which `supervisor` starts together inside of the namespaces.
 //!
 //! ```text
 //! lateen up ── opens host ports, takes the lock, waits until ready, returns

@@ -1,5 +1,6 @@
 //! The publisher's process: starts the supervisor, serves it, ends with it.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
@@ -80,6 +81,7 @@ pub(super) fn main() -> ExitCode {
 fn run(up: &OwnedFd) -> Result<(), Error> {
     // A session of its own: neither the terminal's end nor its interrupt is this process's.
     rustix::process::setsid().map_err(Error::system("make a session"))?;
+    name_this_process(c"lateen-publish");
     // The supervisor and its containers inherit it.
     raise_limits();
     let received = Received::receive(up)?;
@@ -216,6 +218,12 @@ impl Received {
         let handover = Handover { root: self.root };
         handover.send_document(to, &self.document, &descriptors)
     }
+}
+
+/// Names this process for `ps` and `top`, which would call it `exe` by the path that it runs.
+pub(super) fn name_this_process(name: &CStr) {
+    // It changes nothing but what people see.
+    let _ = rustix::thread::set_name(name);
 }
 
 /// Takes as many descriptors as the system allows: each pod needs a few, each connection one.

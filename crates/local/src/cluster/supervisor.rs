@@ -49,6 +49,7 @@ type Part = Pin<Box<dyn Future<Output = String> + Send>>;
 /// Runs the cluster to its end.
 pub(super) fn main() -> ExitCode {
     log();
+    outside::name_this_process(c"lateen-cluster");
     let received = match receive() {
         Ok(received) => received,
         Err(error) => {

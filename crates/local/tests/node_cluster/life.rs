@@ -114,6 +114,13 @@ pub(crate) fn down_leaves_no_process_mount_namespace_or_link() {
         traces(),
         "what a cluster mounts and links is not seen outside"
     );
+    let mut log = Vec::new();
+    cluster::follow_log("lateen", cluster.options.state.as_deref(), false, &mut log).unwrap();
+    assert!(
+        String::from_utf8(log)
+            .unwrap()
+            .contains("the cluster is ready")
+    );
     let kubeconfig = cluster.options.kubeconfig.clone().unwrap();
     assert!(
         fs::read_to_string(&kubeconfig)
