@@ -2,6 +2,11 @@
 //!
 //! It never carries traffic of a mesh: that is `lateen-proxy`.
 
+#![allow(
+    clippy::large_futures,
+    reason = "a command runs once; boxing each call would only hide the story"
+)]
+
 mod apply;
 mod command;
 mod manifests;

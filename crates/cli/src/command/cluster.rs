@@ -52,7 +52,7 @@ pub(crate) struct Up {
     #[arg(long, default_value_t = 6443)]
     api_port: u16,
     /// A program of this machine that an image name stands for; may be repeated.
-    #[arg(long = "image", value_name = "NAME=PROGRAM", value_parser = mapping)]
+    #[arg(long = "image", value_name = "NAME=PROGRAM", value_parser = Mapping::parse)]
     images: Vec<Mapping>,
     /// The kubeconfig that gets the context; $KUBECONFIG or ~/.kube/config if unset.
     #[arg(long, value_name = "FILE")]
@@ -99,23 +99,6 @@ pub(crate) struct Env {
     which: Which,
 }
 
-/// Reads `NAME=PROGRAM`, where the program may have arguments.
-fn mapping(text: &str) -> Result<Mapping, String> {
-    let (image, program) = text
-        .split_once('=')
-        .ok_or("write the image's name, `=`, and the program")?;
-    let mut words = program.split_whitespace().map(str::to_owned);
-    let program = words
-        .next()
-        .filter(|_| !image.is_empty())
-        .ok_or("neither the name nor the program may be empty")?;
-    Ok(Mapping {
-        image: image.to_owned(),
-        program: program.into(),
-        arguments: words.collect(),
-    })
-}
-
 /// Runs `lateen up`.
 pub(crate) async fn up(args: Up) -> anyhow::Result<()> {
     let record = match cluster::status(&args.which.name, None)? {
@@ -132,7 +115,7 @@ pub(crate) async fn up(args: Up) -> anyhow::Result<()> {
     if args.bookinfo {
         bookinfo::deploy(client, ingress, timeout).await?;
     }
-    output::print(&welcome(&record, ingress, args.bookinfo));
+    output::print(&welcome(&args.which.name, &record, ingress, args.bookinfo));
     Ok(())
 }
 
@@ -192,7 +175,7 @@ fn port(record: &Record, purpose: &str) -> anyhow::Result<SocketAddr> {
         .with_context(|| format!("the cluster has no port for {purpose}"))
 }
 
-fn welcome(record: &Record, ingress: SocketAddr, has_bookinfo: bool) -> String {
+fn welcome(name: &str, record: &Record, ingress: SocketAddr, has_bookinfo: bool) -> String {
     let mut text = String::from("\nThe mesh is up.\n\n");
     if has_bookinfo {
         text.push_str(&format!("  Bookinfo      http://{ingress}/productpage\n"));
@@ -200,8 +183,9 @@ fn welcome(record: &Record, ingress: SocketAddr, has_bookinfo: bool) -> String {
         text.push_str(&format!("  Ingress       http://{ingress}\n"));
     }
     text.push_str(&format!(
-        "  Kubernetes    https://{}  (kubectl context `lateen`)\n\n",
-        record.api
+        "  Kubernetes    https://{}  (kubectl context `{}`)\n\n",
+        record.api,
+        cluster::options::context_name(name)
     ));
     if record.kubeconfig.is_none() {
         text.push_str(

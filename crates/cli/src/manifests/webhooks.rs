@@ -50,29 +50,31 @@ fn injector() -> Value {
     ];
     let webhooks: Vec<Value> = webhooks
         .into_iter()
-        .map(|(name, namespaces, objects)| {
-            json!({
-                "name": format!("{name}.sidecar-injector.istio.io"),
-                "admissionReviewVersions": ["v1"],
-                "clientConfig": { "service": { "name": "istiod", "namespace": ROOT_NAMESPACE, "path": "/inject", "port": 443 } },
-                "failurePolicy": "Fail",
-                "matchPolicy": "Equivalent",
-                "reinvocationPolicy": "Never",
-                "sideEffects": "None",
-                "timeoutSeconds": 10,
-                "namespaceSelector": { "matchExpressions": namespaces },
-                "objectSelector": { "matchExpressions": objects },
-                "rules": [{
-                    "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"], "scope": "*"
-                }]
-            })
-        })
+        .map(|(name, namespaces, objects)| injecting(name, &namespaces, &objects))
         .collect();
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",
         "metadata": { "name": "istio-sidecar-injector", "labels": { "app": "sidecar-injector", "istio.io/rev": "default" } },
         "webhooks": webhooks
+    })
+}
+
+fn injecting(name: &str, namespaces: &Value, objects: &Value) -> Value {
+    json!({
+        "name": format!("{name}.sidecar-injector.istio.io"),
+        "admissionReviewVersions": ["v1"],
+        "clientConfig": { "service": { "name": "istiod", "namespace": ROOT_NAMESPACE, "path": "/inject", "port": 443 } },
+        "failurePolicy": "Fail",
+        "matchPolicy": "Equivalent",
+        "reinvocationPolicy": "Never",
+        "sideEffects": "None",
+        "timeoutSeconds": 10,
+        "namespaceSelector": { "matchExpressions": namespaces },
+        "objectSelector": { "matchExpressions": objects },
+        "rules": [{
+            "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"], "scope": "*"
+        }]
     })
 }
 

@@ -187,5 +187,8 @@ fn an_administrator_may_be_taken_for_somebody_else() {
     let review = r#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#;
     let create = "create --raw /apis/authentication.k8s.io/v1/selfsubjectreviews -f -";
     let said = served.with_input(&format!("{create} --as=ann --as-group=crew"), review);
-    assert!(said.contains(r#""username":"ann""#) && said.contains(r#""crew""#), "{said}");
+    assert!(
+        said.contains(r#""username":"ann""#) && said.contains(r#""crew""#),
+        "{said}"
+    );
 }

@@ -16,7 +16,10 @@ fn every_definition_of_the_mesh_is_served_in_every_version() {
         let (group, plural) = (spec["group"].as_str().unwrap(), &spec["names"]["plural"]);
         for version in spec["versions"].as_array().unwrap() {
             let version = version["name"].as_str().unwrap();
-            let list = served.kubectl(&format!("get --raw /apis/{group}/{version}/{}", plural.as_str().unwrap()));
+            let list = served.kubectl(&format!(
+                "get --raw /apis/{group}/{version}/{}",
+                plural.as_str().unwrap()
+            ));
             assert!(list.contains("\"items\":[]"), "{list}");
         }
     }
@@ -40,5 +43,8 @@ fn the_samples_of_bookinfo_apply() {
         }
     }
     let table = served.kubectl("get vs,dr,gw");
-    assert!(table.contains("virtualservice.networking.istio.io/"), "{table}");
+    assert!(
+        table.contains("virtualservice.networking.istio.io/"),
+        "{table}"
+    );
 }
