@@ -38,7 +38,7 @@ lint: setup
 
 unit: setup
 	@testkit/setup.sh test
-	$(CARGO) test --workspace --exclude lateen-e2e
+	$(CARGO) test --workspace --exclude lateen-e2e --no-fail-fast
 
 fuzz: setup
 	fuzz/run.sh $(FUZZ_SECONDS)

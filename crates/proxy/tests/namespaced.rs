@@ -20,6 +20,7 @@ use libtest_mimic::{Arguments, Trial};
 fn main() {
     let arguments = Arguments::from_args();
     if !arguments.list {
+        world::program();
         lateen_capture::sandbox::enter().expect("an ordinary user can make namespaces");
     }
     let trial = |(name, case): &(&str, fn())| {

@@ -1,9 +1,11 @@
 //! A pod with capture, proxy and application, and a world around it with a control plane.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -125,8 +127,16 @@ fn wire_pod() {
     links.add_route(&route).unwrap();
 }
 
+/// The proxy's program by its descriptor: builds may lie in root's home, where nobody else gets. To
+/// be called first while the process still is who started it.
+pub(crate) fn program() -> String {
+    static FILE: OnceLock<File> = OnceLock::new();
+    let file = FILE.get_or_init(|| File::open(env!("CARGO_BIN_EXE_lateen-proxy")).unwrap());
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
 fn start(data: &std::path::Path) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_lateen-proxy"))
+    Command::new(program())
         .args(["sidecar", "--pod-name=app-1", "--instance-ip", POD])
         .arg(format!("--discovery-address={WORLD}:15010"))
         .arg(format!("--snapshot-dir={}", data.display()))
