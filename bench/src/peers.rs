@@ -149,7 +149,9 @@ fn lateen(setup: &Setup) -> Command {
 
 /// A peer that reads a file.
 fn configured(peer: Peer, port: u16, setup: &Setup) -> anyhow::Result<Command> {
-    let file = setup.folder.join(format!("{}.conf", peer.name()));
+    // Envoy tells the language of a file by its name.
+    let extension = if peer == Peer::Envoy { "yaml" } else { "conf" };
+    let file = setup.folder.join(format!("{}.{extension}", peer.name()));
     let text = match peer {
         Peer::Envoy => envoy(port, setup.origin),
         Peer::Haproxy => haproxy(port, setup.origin),
