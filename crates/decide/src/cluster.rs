@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use lateen_model::Protocol;
-use lateen_model::destination::LoadBalancer;
+use lateen_model::balancer::{Algorithm, LoadBalancer};
 use lateen_model::endpoint::Health;
 
 /// Names a cluster within one store, over all its plans.
@@ -126,7 +126,7 @@ impl Cluster {
     /// `random` gives uniform bits.
     pub fn pick(&self, rotation: &mut u32, random: impl FnMut() -> u64) -> Option<&Endpoint> {
         match &self.upstream {
-            Upstream::Endpoints(set) => set.pick(self.load_balancer, rotation, random),
+            Upstream::Endpoints(set) => set.pick(&self.load_balancer.algorithm, rotation, random),
             Upstream::OriginalDst | Upstream::BlackHole => None,
         }
     }
@@ -169,7 +169,7 @@ impl EndpointSet {
 
     fn pick(
         &self,
-        policy: LoadBalancer,
+        policy: &Algorithm,
         rotation: &mut u32,
         mut random: impl FnMut() -> u64,
     ) -> Option<&Endpoint> {
@@ -178,7 +178,7 @@ impl EndpointSet {
             return ready.first();
         }
         match policy {
-            LoadBalancer::LeastRequest | LoadBalancer::Passthrough => {
+            Algorithm::LeastRequest | Algorithm::Passthrough | Algorithm::ConsistentHash(_) => {
                 let (one, other) = self.draw_two(random);
                 let (one, other) = (&ready[one], &ready[other]);
                 Some(if other.load.active() < one.load.active() {
@@ -187,11 +187,11 @@ impl EndpointSet {
                     one
                 })
             }
-            LoadBalancer::RoundRobin => {
+            Algorithm::RoundRobin => {
                 *rotation = rotation.wrapping_add(1);
                 Some(&ready[self.at_turn(*rotation)])
             }
-            LoadBalancer::Random => Some(&ready[self.draw(random())]),
+            Algorithm::Random => Some(&ready[self.draw(random())]),
         }
     }
 
@@ -271,7 +271,7 @@ mod tests {
 
     /// How often each endpoint is picked in a number of turns, with bits that cover all values
     /// evenly.
-    fn counts(set: &EndpointSet, policy: LoadBalancer, turns: u64) -> Vec<u64> {
+    fn counts(set: &EndpointSet, policy: &Algorithm, turns: u64) -> Vec<u64> {
         let mut counts = vec![0; set.all().len()];
         let (mut rotation, mut state) = (0, 0_u64);
         for _ in 0..turns {
@@ -294,7 +294,7 @@ mod tests {
         let set = EndpointSet::new(all);
         assert!(set.ready().is_empty());
         assert_eq!(set.all().len(), 2);
-        let picked = set.pick(LoadBalancer::LeastRequest, &mut 0, || 0);
+        let picked = set.pick(&Algorithm::LeastRequest, &mut 0, || 0);
         assert!(picked.is_none());
     }
 
@@ -302,7 +302,7 @@ mod tests {
     fn the_less_busy_of_two_is_always_found() {
         let set = EndpointSet::new(endpoints(&[1, 1]));
         set.all()[0].load.begin();
-        assert_eq!(counts(&set, LoadBalancer::LeastRequest, 100), [0, 100]);
+        assert_eq!(counts(&set, &Algorithm::LeastRequest, 100), [0, 100]);
         set.all()[0].load.end();
         assert_eq!(set.all()[0].load.active(), 0);
     }
@@ -310,17 +310,17 @@ mod tests {
     #[test]
     fn round_robin_takes_turns_by_weight() {
         let set = EndpointSet::new(endpoints(&[1, 1, 1]));
-        assert_eq!(counts(&set, LoadBalancer::RoundRobin, 300), [100, 100, 100]);
+        assert_eq!(counts(&set, &Algorithm::RoundRobin, 300), [100, 100, 100]);
         let set = EndpointSet::new(endpoints(&[1, 3]));
-        let counts = counts(&set, LoadBalancer::RoundRobin, 4000);
+        let counts = counts(&set, &Algorithm::RoundRobin, 4000);
         assert!(counts[0].abs_diff(1000) <= 2, "{counts:?}");
     }
 
     #[test]
     fn random_choices_follow_the_weights() {
-        for policy in [LoadBalancer::Random, LoadBalancer::LeastRequest] {
+        for policy in [Algorithm::Random, Algorithm::LeastRequest] {
             let set = EndpointSet::new(endpoints(&[1, 3, 4]));
-            let counts = counts(&set, policy, 8000);
+            let counts = counts(&set, &policy, 8000);
             assert!(counts[0].abs_diff(1000) < 100, "{policy:?}: {counts:?}");
             assert!(counts[2].abs_diff(4000) < 100, "{policy:?}: {counts:?}");
         }
@@ -331,6 +331,6 @@ mod tests {
         let mut all = endpoints(&[5, 1, 1]);
         all[0].health = Health::Draining;
         let set = EndpointSet::new(all);
-        assert_eq!(counts(&set, LoadBalancer::RoundRobin, 100), [50, 50, 0]);
+        assert_eq!(counts(&set, &Algorithm::RoundRobin, 100), [50, 50, 0]);
     }
 }

@@ -9,8 +9,8 @@ use lateen_model::HostPattern;
 
 use crate::authority::canonical;
 use crate::cluster::ClusterId;
-use crate::decision::Route;
 use crate::hosts::{HostIndex, HostIndexBuilder};
+use crate::route::Route;
 
 /// Where connections go that are not routed request by request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +58,7 @@ impl TcpRoute {
     ) -> (ClusterId, &Route) {
         let rule = self.rules.iter().find(|rule| rule.takes(destination));
         let route = rule.map_or(&self.otherwise, |rule| &rule.route);
-        let cluster = route.split.pick(random);
-        (cluster.unwrap_or(ClusterId::BLACK_HOLE), route)
+        (route.connect(random), route)
     }
 
     /// Every route, in order.
@@ -127,8 +126,7 @@ impl SniTable {
         let host = canonical(server_name, &mut space);
         let list = &self.lists[self.hosts.find(host, &mut backwards)? as usize];
         let rule = list.iter().find(|rule| rule.takes(destination))?;
-        let cluster = rule.route.split.pick(random);
-        Some((cluster.unwrap_or(ClusterId::BLACK_HOLE), &rule.route))
+        Some((rule.route.connect(random), &rule.route))
     }
 
     /// Every route; one may come more than once.

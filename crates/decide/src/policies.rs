@@ -189,7 +189,19 @@ impl Merged {
         }
         let over = &subset.policy.port_default;
         PortPolicy {
-            load_balancer: over.load_balancer.or(base.load_balancer),
+            load_balancer: over
+                .load_balancer
+                .clone()
+                .or_else(|| base.load_balancer.clone()),
+            connection_pool: over
+                .connection_pool
+                .clone()
+                .or_else(|| base.connection_pool.clone()),
+            outlier_detection: over
+                .outlier_detection
+                .clone()
+                .or_else(|| base.outlier_detection.clone()),
+            tls: over.tls.clone().or_else(|| base.tls.clone()),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use lateen_model::destination::LoadBalancer;
+use lateen_model::balancer::{Algorithm, LoadBalancer};
 use lateen_model::endpoint::{Endpoints, Health};
 use lateen_model::proxy::Role;
 use lateen_model::service::{DnsEndpoint, Registry as Origin, Resolution, Service, ServiceKey};
@@ -146,7 +146,7 @@ impl Spec {
             Resolution::OriginalDst if role == Role::Gateway => EndpointSource::ControlPlane,
             Resolution::OriginalDst => EndpointSource::OriginalDst,
             Resolution::Endpoints
-                if load_balancer == LoadBalancer::Passthrough && role == Role::Sidecar =>
+                if load_balancer.algorithm == Algorithm::Passthrough && role == Role::Sidecar =>
             {
                 EndpointSource::OriginalDst
             }
@@ -209,7 +209,7 @@ impl Spec {
             subset: subset.as_str().into(),
             protocol: self.protocol,
             is_external: self.service.body.is_external,
-            load_balancer: self.load_balancer,
+            load_balancer: self.load_balancer.clone(),
             upstream,
         }
     }
@@ -309,7 +309,10 @@ pub(crate) fn well_known() -> [Cluster; 3] {
         subset: "".into(),
         protocol: Protocol::Unknown,
         is_external: false,
-        load_balancer: LoadBalancer::Passthrough,
+        load_balancer: LoadBalancer {
+            algorithm: Algorithm::Passthrough,
+            ..LoadBalancer::default()
+        },
         upstream,
     };
     [

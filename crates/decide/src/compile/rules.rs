@@ -4,16 +4,19 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use lateen_model::http::HttpAction;
 use lateen_model::proxy::Proxy;
 use lateen_model::route::{GatewayRef, HttpMatch, L4Match, VirtualService, WeightedDestination};
 use lateen_model::{Labels, ObjectRef, selects};
 
 use super::Compiler;
+use super::actions::Actions;
 use crate::condition::Entry;
-use crate::decision::{Origin, Route};
+use crate::decision::Origin;
 use crate::error::Error;
 use crate::matcher::Matcher;
 use crate::registry::Stored;
+use crate::route::{Route, RoutePolicy};
 use crate::table::Rules;
 
 /// A VirtualService in the store.
@@ -25,6 +28,8 @@ pub(crate) struct Routes {
     pub(crate) spec: VirtualService,
     /// For each rule of `http` its blocks; one that takes everything where there are none.
     entries: Vec<Vec<Arc<Entry>>>,
+    /// For each rule of `http` what it does, as far as that can be compiled alone.
+    pub(super) actions: Vec<Actions>,
 }
 
 /// Where rules apply.
@@ -74,8 +79,12 @@ impl Routes {
     /// Names the field that cannot be carried out.
     pub(crate) fn compile(spec: VirtualService, object: &ObjectRef) -> Result<Self, Error> {
         let mut entries = Vec::with_capacity(spec.http.len());
+        let mut actions = Vec::with_capacity(spec.http.len());
         for (at, rule) in spec.http.iter().enumerate() {
-            check_route(&rule.route, object, || format!("http[{at}].route"))?;
+            if let HttpAction::Route(route) = &rule.action {
+                check_route(route, object, || format!("http[{at}].route"))?;
+            }
+            actions.push(Actions::compile(rule, object, &format!("http[{at}]"))?);
             let mut blocks = Vec::with_capacity(rule.matches.len().max(1));
             for (block, conditions) in rule.matches.iter().enumerate() {
                 let entry = Entry::compile(conditions).map_err(|(field, pattern, problem)| {
@@ -99,7 +108,11 @@ impl Routes {
         for (at, rule) in spec.tcp.iter().enumerate() {
             check_route(&rule.route, object, || format!("tcp[{at}].route"))?;
         }
-        Ok(Self { spec, entries })
+        Ok(Self {
+            spec,
+            entries,
+            actions,
+        })
     }
 
     /// The entries that apply at a place, in order.
@@ -232,7 +245,12 @@ impl Compiler<'_> {
                 (Arc::new(selected), Arc::new(Matcher::compile(entries)))
             }
         };
-        let routes = selected.iter().map(|one| self.route(parts, one)).collect();
+        // The blocks of a rule differ in their conditions only.
+        let mut policies = HashMap::new();
+        let routes = selected.iter();
+        let routes = routes
+            .map(|one| self.route(parts, one, &mut policies))
+            .collect();
         let rules = Arc::new(Rules {
             matcher: Arc::clone(&matcher),
             routes,
@@ -274,7 +292,12 @@ impl Compiler<'_> {
         selected
     }
 
-    fn route(&mut self, parts: &[(&StoredRoutes, Place)], selected: &Selected) -> Route {
+    fn route(
+        &mut self,
+        parts: &[(&StoredRoutes, Place)],
+        selected: &Selected,
+        policies: &mut HashMap<(usize, usize), Arc<RoutePolicy>>,
+    ) -> Route {
         let (routes, place) = &parts[selected.part];
         let rule = &routes.body.spec.http[selected.rule];
         let block = rule.matches.get(selected.block);
@@ -285,7 +308,16 @@ impl Compiler<'_> {
         Route {
             name: name.into(),
             origin: Origin::block(&routes.object, selected.rule, selected.block),
-            split: self.split(&rule.route, place.port),
+            action: self.action(rule, place.port),
+            policy: Arc::clone(
+                policies
+                    .entry((selected.part, selected.rule))
+                    .or_insert_with(|| {
+                        let actions = &routes.body.actions[selected.rule];
+                        Arc::new(self.policy(rule, actions, place.port))
+                    }),
+            ),
+            matched: selected.entry.path.matched(),
         }
     }
 }
