@@ -28,10 +28,12 @@ pub mod cors;
 pub mod decision;
 pub mod error;
 pub mod facts;
+pub mod hash;
 pub mod headers;
 mod hosts;
 pub mod l4;
 mod matcher;
+pub mod outlier;
 pub mod path;
 mod pattern;
 pub mod plan;
@@ -45,11 +47,14 @@ pub mod store;
 pub mod table;
 mod trie;
 
-pub use cluster::{Cluster, ClusterId, Endpoint, Load, ServiceLabels, Upstream};
+pub use cluster::{
+    Cluster, ClusterId, Counted, Endpoint, Load, Permit, Pick, ServiceLabels, Upstream, Usage,
+};
 pub use decision::{Decision, Origin, Trace};
 pub use error::Error;
 pub use facts::{Facts, Scratch};
 pub use l4::{SniTable, TcpRoute};
+pub use outlier::{Millis, Outcome};
 pub use path::normalize_path;
 pub use plan::{GatewayListener, Inbound, Inspect, Outbound, Plan, Serve};
 pub use route::Route;

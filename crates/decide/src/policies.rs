@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use lateen_model::destination::{DestinationRule, PortPolicy, Subset, TrafficPolicy};
+use lateen_model::destination::{DestinationRule, PortPolicy, RetryBudget, Subset, TrafficPolicy};
 use lateen_model::service::{ExportTo, Service};
 use lateen_model::{Host, HostPattern, Labels, selects};
 
@@ -203,6 +203,16 @@ impl Merged {
                 .or_else(|| base.outlier_detection.clone()),
             tls: over.tls.clone().or_else(|| base.tls.clone()),
         }
+    }
+
+    /// The budget of retries, which has no setting for single ports: that of the subset, else
+    /// that of the rule.
+    pub(crate) fn retry_budget<'r>(
+        &'r self,
+        subset: Option<&'r Subset>,
+    ) -> Option<&'r RetryBudget> {
+        let of_subset = subset.and_then(|subset| subset.policy.retry_budget.as_ref());
+        of_subset.or(self.policy.retry_budget.as_ref())
     }
 }
 

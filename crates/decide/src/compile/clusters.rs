@@ -5,12 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use lateen_model::balancer::{Algorithm, LoadBalancer};
+use lateen_model::destination::PortPolicy;
 use lateen_model::endpoint::{Endpoints, Health};
+use lateen_model::mesh::Mesh;
 use lateen_model::proxy::Role;
 use lateen_model::service::{DnsEndpoint, Registry as Origin, Resolution, Service, ServiceKey};
 use lateen_model::{Host, Labels, Protocol, selects};
 
-use crate::cluster::{Cluster, ClusterId, Endpoint, EndpointSet, Load, ServiceLabels, Upstream};
+use crate::cluster::{
+    Cluster, ClusterId, Endpoint, EndpointSet, Load, Policy, ServiceLabels, Upstream,
+};
 use crate::policies::Policies;
 use crate::registry::{Registry, Stored};
 
@@ -40,6 +44,7 @@ pub(crate) struct Spec {
     key: ClusterKey,
     protocol: Protocol,
     load_balancer: LoadBalancer,
+    policy: Policy,
     /// The labels of the subset.
     labels: Labels,
     source: EndpointSource,
@@ -127,20 +132,21 @@ impl Spec {
         key: &ClusterKey,
         registry: &Registry,
         policies: &Policies,
+        mesh: &Mesh,
         role: Role,
     ) -> Option<Self> {
         let service = registry.get(&key.host)?;
         let mut ports = service.body.ports.iter();
         let port = ports.find(|port| port.number == key.port && port.protocol != Protocol::Udp)?;
-        let policy = policies.find(&service.body);
+        let rule = policies.find(&service.body);
         let subset = match key.subset.as_str() {
             "" => None,
-            name => Some(policy?.subset(name)?),
+            name => Some(rule?.subset(name)?),
         };
-        let policy = policy.map(|policy| policy.policy(key.port, subset));
-        let load_balancer = policy
-            .and_then(|policy| policy.load_balancer)
-            .unwrap_or_default();
+        let written = rule.map_or_else(PortPolicy::default, |rule| rule.policy(key.port, subset));
+        let retry_budget = rule.and_then(|rule| rule.retry_budget(subset));
+        let policy = Policy::new(&written, retry_budget, port.protocol, mesh);
+        let load_balancer = written.load_balancer.unwrap_or_default();
         let source = match &service.body.resolution {
             // Nobody dials the gateway by the address of a pod: it needs the endpoints.
             Resolution::OriginalDst if role == Role::Gateway => EndpointSource::ControlPlane,
@@ -163,6 +169,7 @@ impl Spec {
             key: key.clone(),
             protocol: port.protocol,
             load_balancer,
+            policy,
             labels: subset
                 .map(|subset| subset.labels.clone())
                 .unwrap_or_default(),
@@ -185,21 +192,28 @@ impl Spec {
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.service.revision == other.service.revision
             && self.load_balancer == other.load_balancer
+            && self.policy == other.policy
             && self.labels == other.labels
             && self.source == other.source
     }
 
-    /// The cluster as of now.
-    pub(crate) fn build(&self, id: ClusterId, addresses: &mut Addresses) -> Cluster {
-        let upstream = match &self.source {
-            EndpointSource::OriginalDst => Upstream::OriginalDst,
-            EndpointSource::ControlPlane => {
-                Upstream::Endpoints(EndpointSet::new(self.members(addresses)))
-            }
-            EndpointSource::Dns(names) => {
-                Upstream::Endpoints(EndpointSet::new(self.resolved(names, addresses)))
-            }
+    /// The cluster as of now; `last` is the same one before, of which what is remembered is taken
+    /// over.
+    pub(crate) fn build(
+        &self,
+        id: ClusterId,
+        addresses: &mut Addresses,
+        last: Option<&Cluster>,
+    ) -> Cluster {
+        let endpoints = match &self.source {
+            EndpointSource::OriginalDst => None,
+            EndpointSource::ControlPlane => Some(self.members(addresses)),
+            EndpointSource::Dns(names) => Some(self.resolved(names, addresses)),
         };
+        let upstream = endpoints.map_or(Upstream::OriginalDst, |mut endpoints| {
+            remember(&mut endpoints, last);
+            Upstream::Endpoints(EndpointSet::new(endpoints))
+        });
         let ClusterKey { host, subset, port } = &self.key;
         Cluster {
             id,
@@ -210,6 +224,8 @@ impl Spec {
             protocol: self.protocol,
             is_external: self.service.body.is_external,
             load_balancer: self.load_balancer.clone(),
+            policy: self.policy.clone(),
+            usage: last.map(|last| Arc::clone(&last.usage)).unwrap_or_default(),
             upstream,
         }
     }
@@ -233,6 +249,7 @@ impl Spec {
                     locality: endpoint.locality.as_str().into(),
                     service_account: endpoint.service_account.as_str().into(),
                     load: load_of(&mut addresses.loads, address),
+                    status: Arc::default(),
                 })
             })
             .collect()
@@ -265,6 +282,7 @@ impl Spec {
                     locality: "".into(),
                     service_account: "".into(),
                     load: load_of(&mut addresses.loads, address),
+                    status: Arc::default(),
                 });
             }
         }
@@ -278,6 +296,21 @@ impl Addresses {
     /// Forgets the loads that no cluster has any more.
     pub(crate) fn forget_unused(&mut self) {
         self.loads.retain(|_, load| Arc::strong_count(load) > 1);
+    }
+}
+
+/// Takes over what was remembered of the same endpoints.
+fn remember(endpoints: &mut [Endpoint], last: Option<&Cluster>) {
+    let Some(Upstream::Endpoints(known)) = last.map(|last| &last.upstream) else {
+        return;
+    };
+    for endpoint in endpoints {
+        if let Some(known) = known.find(endpoint.address) {
+            endpoint.status = Arc::clone(&known.status);
+        }
+        if endpoint.health != Health::Ready {
+            endpoint.status.forget_ready();
+        }
     }
 }
 
@@ -300,7 +333,7 @@ pub(crate) fn labels_of(service: &Service) -> ServiceLabels {
 }
 
 /// The clusters that every plan has.
-pub(crate) fn well_known() -> [Cluster; 3] {
+pub(crate) fn well_known(mesh: &Mesh) -> [Cluster; 3] {
     let cluster = |id, name: &str, upstream| Cluster {
         id,
         name: name.into(),
@@ -313,6 +346,8 @@ pub(crate) fn well_known() -> [Cluster; 3] {
             algorithm: Algorithm::Passthrough,
             ..LoadBalancer::default()
         },
+        policy: Policy::plain(Protocol::Unknown, mesh),
+        usage: Arc::default(),
         upstream,
     };
     [

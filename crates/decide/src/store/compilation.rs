@@ -52,8 +52,9 @@ impl Store {
         let mut clusters = last.clusters.clone();
         for (id, spec) in &self.compiled.specs {
             if changes.concern(spec) {
-                let cluster = Arc::new(spec.build(*id, &mut self.addresses));
-                clusters[id.0 as usize] = Some(cluster);
+                let cluster = &mut clusters[id.0 as usize];
+                let fresh = spec.build(*id, &mut self.addresses, cluster.as_deref());
+                *cluster = Some(Arc::new(fresh));
             }
         }
         let mut headless = self.compiled.headless.iter();
@@ -149,11 +150,12 @@ impl Store {
             registry, policies, ..
         } = &self.compiled;
         let role = self.resources.proxy().role;
+        let mesh = self.resources.mesh();
         let known = |id| self.compiled.specs.get(&id).filter(|_| may_reuse).cloned();
         let keys = self.cache.clusters.keys();
         let specs = keys.filter_map(|(id, key)| {
-            let spec =
-                known(id).or_else(|| Spec::resolve(key, registry, policies, role).map(Arc::new))?;
+            let resolve = || Spec::resolve(key, registry, policies, &mesh, role).map(Arc::new);
+            let spec = known(id).or_else(resolve)?;
             Some((id, spec))
         });
         specs.collect()
@@ -166,7 +168,9 @@ impl Store {
         last: Option<&Plan>,
         changes: &Changes,
     ) -> Vec<Option<Arc<Cluster>>> {
-        let mut clusters: Vec<_> = well_known().map(|one| Some(Arc::new(one))).into();
+        let mut clusters: Vec<_> = well_known(&self.resources.mesh())
+            .map(|one| Some(Arc::new(one)))
+            .into();
         if let Some((greatest, _)) = specs.last_key_value() {
             clusters.resize(greatest.0 as usize + 1, None);
         }
@@ -176,7 +180,10 @@ impl Store {
             let kept = last.and_then(|plan| plan.clusters.get(id.0 as usize)?.as_ref());
             clusters[id.0 as usize] = match kept {
                 Some(kept) if is_same && !changes.concern(spec) => Some(Arc::clone(kept)),
-                _ => Some(Arc::new(spec.build(*id, &mut self.addresses))),
+                last => {
+                    let last = last.map(|last| &**last);
+                    Some(Arc::new(spec.build(*id, &mut self.addresses, last)))
+                }
             };
         }
         clusters
