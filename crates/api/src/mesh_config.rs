@@ -131,6 +131,7 @@ fn mesh(reader: &mut Reader<'_>, cluster_domain: &str) -> Mesh {
             .map_or(default.protocol_detection_timeout_ms, |timeout| {
                 u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX)
             }),
+        ..default
     }
 }
 
