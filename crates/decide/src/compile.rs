@@ -13,6 +13,7 @@
 
 mod actions;
 pub(crate) mod clusters;
+pub(crate) mod delegates;
 pub(crate) mod gateway;
 pub(crate) mod inbound;
 pub(crate) mod listeners;
@@ -51,6 +52,8 @@ pub(crate) struct Compiler<'s> {
     /// is made anew.
     pub(crate) epoch: u64,
     pub(crate) cache: &'s mut Cache,
+    /// How requests are treated for which no rule is written; shared by all services.
+    pub(crate) default_policy: Arc<RoutePolicy>,
     /// What could not be carried out as written.
     pub(crate) notices: Vec<(ObjectRef, String)>,
 }
@@ -121,12 +124,8 @@ impl Compiler<'_> {
     /// The route of a service's port for which no rule is written.
     fn default_route(&mut self, service: &Stored<Service>, port: u16) -> Route {
         let cluster = self.cluster(&service.body.key.host, "", port);
-        let policy = RoutePolicy {
-            retries: RetryPolicy::new(&self.mesh.default_retries),
-            ..RoutePolicy::default()
-        };
         Route {
-            policy: Arc::new(policy),
+            policy: Arc::clone(&self.default_policy),
             ..Route::plain(
                 "default",
                 Origin::whole(&service.object),
@@ -159,5 +158,13 @@ impl Compiler<'_> {
 
     fn notice(&mut self, object: &ObjectRef, text: String) {
         self.notices.push((object.clone(), text));
+    }
+}
+
+/// How requests are treated for which no rule is written.
+pub(crate) fn default_policy(mesh: &Mesh) -> RoutePolicy {
+    RoutePolicy {
+        retries: RetryPolicy::new(&mesh.default_retries),
+        ..RoutePolicy::default()
     }
 }

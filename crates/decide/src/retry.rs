@@ -69,11 +69,13 @@ impl RetryPolicy {
 
     /// Answers whether an answer with this status is worth another attempt. `grpc` is
     /// `grpc-status` where the answer's head has it; `is_ratelimited` whether it has
-    /// `x-envoy-ratelimited`.
+    /// `x-envoy-ratelimited`. One with `x-envoy-overloaded` never is: there this is not asked.
     pub fn retries_response(&self, status: u16, grpc: Option<u8>, is_ratelimited: bool) -> bool {
+        if is_ratelimited {
+            // Not for its status too: only where it is asked for.
+            return self.has(RetryOn::EnvoyRatelimited);
+        }
         let by_status = match status {
-            // An answer that is rate limited is not retried as a 5xx, only if asked for.
-            _ if is_ratelimited => self.has(RetryOn::EnvoyRatelimited),
             500..=599 if self.has(RetryOn::ServerError) => true,
             502..=504 if self.has(RetryOn::GatewayError) => true,
             409 if self.has(RetryOn::Retriable4xx) => true,
@@ -85,7 +87,8 @@ impl RetryPolicy {
         by_status || grpc.is_some_and(|code| self.retries_grpc(code))
     }
 
-    /// Answers whether an attempt without an answer is worth another one.
+    /// Answers whether an attempt without an answer is worth another one. What a limit of the
+    /// cluster refused never is: there this is not asked.
     pub fn retries_failure(&self, failure: AttemptFailure) -> bool {
         let counts_as_reset = [RetryOn::ServerError, RetryOn::GatewayError, RetryOn::Reset];
         if counts_as_reset.into_iter().any(|one| self.has(one)) {
@@ -98,9 +101,8 @@ impl RetryPolicy {
             AttemptFailure::Reset { is_unsent } => {
                 is_unsent && self.has(RetryOn::ResetBeforeRequest)
             }
-            AttemptFailure::RefusedStream => {
-                self.has(RetryOn::RefusedStream) || self.has(RetryOn::ResetBeforeRequest)
-            }
+            // The request's head was sent, or there would be no stream to refuse.
+            AttemptFailure::RefusedStream => self.has(RetryOn::RefusedStream),
             AttemptFailure::PerTryTimeout => false,
         }
     }
@@ -130,3 +132,6 @@ impl RetryPolicy {
 fn bit(condition: RetryOn) -> u32 {
     1 << condition as u32
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! What rules for HTTP do with their requests, apart from whom they match.
 
-use lateen_model::ObjectRef;
 use lateen_model::http::{HttpAction, HttpRule};
+use lateen_model::{ObjectRef, Percent};
 
 use super::Compiler;
 use crate::cors::Cors;
@@ -88,7 +88,9 @@ impl Compiler<'_> {
         actions: &Actions,
         arrival: u16,
     ) -> RoutePolicy {
-        let mirrors = rule.mirrors.iter().map(|mirror| {
+        let mirrors = rule.mirrors.iter();
+        let mirrors = mirrors.filter(|mirror| mirror.percentage > Percent::ZERO);
+        let mirrors = mirrors.map(|mirror| {
             let cluster = self.target(&mirror.destination, arrival);
             (cluster, mirror.percentage)
         });

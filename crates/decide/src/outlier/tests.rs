@@ -85,7 +85,7 @@ fn other_statuses_may_be_errors() {
 fn each_ejection_lasts_longer_and_each_healthy_interval_makes_up_for_one() {
     let detection = Detection::new(&policy());
     let status = Status::default();
-    let mut eject = |now| status.eject(&detection, Millis(now)).map(|until| until.0);
+    let eject = |now| status.eject(&detection, Millis(now)).map(|until| until.0);
     assert_eq!(eject(1_000), Some(31_000));
     assert_eq!(eject(30_999), None);
     assert_eq!(eject(31_000), Some(91_000));

@@ -17,7 +17,7 @@ use super::{Changes, Store};
 use crate::cluster::{Cluster, ClusterId};
 use crate::compile::clusters::{Spec, well_known};
 use crate::compile::listeners::Headless;
-use crate::compile::{Compiler, inbound};
+use crate::compile::{Compiler, default_policy, inbound};
 use crate::hosts::FixedMap;
 use crate::plan::{Outbound, Plan, Routing};
 use crate::policies::Policies;
@@ -73,6 +73,7 @@ impl Store {
 
     /// Compiles after a change of resources.
     pub(super) fn rebuild(&mut self, last: Option<&Plan>, changes: &Changes) -> Plan {
+        self.resources.resolve_delegates();
         let epochs = self.resources.epochs;
         let (is_same_view, are_same_policies) = match self.compiled.epochs {
             Some(last) => (last.view == epochs.view, last == epochs),
@@ -113,14 +114,21 @@ impl Store {
         let resources = &self.resources;
         let (mesh, proxy) = (resources.mesh(), resources.proxy());
         self.cache.begin(resources.epochs);
+        let virtual_services = resources.visible_routes();
+        let noted = virtual_services.iter().flat_map(|routes| {
+            let notices = routes.body.notices.iter();
+            notices.map(|text| ((*routes.object).clone(), text.clone()))
+        });
+        let notices = noted.collect();
         let mut compiler = Compiler {
             mesh: &mesh,
             proxy,
             registry: &self.compiled.registry,
-            virtual_services: resources.visible_routes(),
+            virtual_services,
             epoch: resources.epochs.view,
             cache: &mut self.cache,
-            notices: Vec::new(),
+            default_policy: Arc::new(default_policy(&mesh)),
+            notices,
         };
         let (outbound, headless) = compiler.outbound();
         let listeners = match proxy.role {
@@ -129,7 +137,8 @@ impl Store {
         };
         let notices = compiler.notices;
         let routes = resources.virtual_services.values();
-        let revisions = routes.map(|routes| routes.revision).collect();
+        let written = routes.map(|routes| routes.revision);
+        let revisions = written.chain(resources.delegations.revisions()).collect();
         self.cache.end(&revisions);
         let (inbound, inbound_otherwise) = inbound::compile(proxy, &self.compiled.registry);
         let routing = Routing {

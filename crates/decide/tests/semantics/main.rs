@@ -10,5 +10,6 @@ mod listeners;
 mod naive;
 mod request;
 mod store;
+mod treatment;
 mod virtual_services;
 mod world;
