@@ -50,6 +50,7 @@ pub(crate) struct World {
 struct Network {
     dialled: RefCell<VecDeque<Peer>>,
     refused: RefCell<Vec<SocketAddr>>,
+    silent: RefCell<Vec<SocketAddr>>,
     news: Notify,
     count: RefCell<usize>,
 }
@@ -94,7 +95,10 @@ impl World {
         let first = Arc::new(Published::new(1, store.compile(), &mut directory));
         let network = Rc::<Network>::default();
         let dialled = Rc::clone(&network);
-        let connector = Connector::Memory(Rc::new(move |address| dialled.dial(address)));
+        let connector = Connector::Memory(Rc::new(move |address| {
+            let dialled = Rc::clone(&dialled);
+            Box::pin(async move { dialled.dial(address).await })
+        }));
         let profile = Profile {
             role,
             timeouts,
@@ -211,6 +215,12 @@ impl World {
         self.network.refused.borrow_mut().push(address);
     }
 
+    /// Never answers connections to an address from now on.
+    pub(crate) fn silence(&self, address: &str) {
+        let address = address.parse().expect("an address");
+        self.network.silent.borrow_mut().push(address);
+    }
+
     /// The value of the first series of a metric that has all of these labels.
     pub(crate) fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
         let text = self.registry.render();
@@ -227,8 +237,11 @@ impl World {
 // === impl Network ===
 
 impl Network {
-    fn dial(&self, address: SocketAddr) -> std::io::Result<DuplexStream> {
+    async fn dial(&self, address: SocketAddr) -> std::io::Result<DuplexStream> {
         *self.count.borrow_mut() += 1;
+        if self.silent.borrow().contains(&address) {
+            std::future::pending::<()>().await;
+        }
         if self.refused.borrow().contains(&address) {
             return Err(std::io::ErrorKind::ConnectionRefused.into());
         }
