@@ -93,3 +93,6 @@ fn client_tls(spec: &tls::ClientTls) -> ClientTls {
         insecure_skip_verify: spec.insecure_skip_verify.unwrap_or(false),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -241,3 +241,6 @@ fn changes(spec: &spec::HeaderOperations) -> HeaderChanges {
         remove,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,10 @@ pub struct Resource {
 }
 
 #[derive(Clone, PartialEq, Oneof)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one lives at a time, while its resource is written or read"
+)]
 pub enum Body {
     #[prost(message, tag = "10")]
     Mesh(Mesh),
