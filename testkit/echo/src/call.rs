@@ -1,5 +1,6 @@
 //! The client: one line of JSON for each call, whatever comes of it.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -39,24 +40,73 @@ pub(crate) struct Call {
     /// Milliseconds between calls.
     #[arg(long, default_value_t = 0)]
     pause: u64,
+    /// Calls for this many seconds, however often that is, and tells only the numbers.
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Callers at a time, where the numbers are told.
+    #[arg(long, default_value_t = 1)]
+    concurrency: usize,
+}
+
+/// How calls ended.
+#[derive(Debug, Default)]
+struct Tally {
+    statuses: BTreeMap<String, usize>,
+    errors: Vec<String>,
 }
 
 impl Call {
-    /// Calls as often as asked.
+    /// Calls as often, or as long, as asked.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
+        if let Some(seconds) = self.seconds {
+            let end = Instant::now() + Duration::from_secs(seconds);
+            let callers = (0..self.concurrency).map(|_| self.tally(end));
+            let mut all = Tally::default();
+            for tally in futures::future::join_all(callers).await {
+                all.add(tally);
+            }
+            println!(
+                "{}",
+                json!({"statuses": all.statuses, "errors": all.errors})
+            );
+            return Ok(());
+        }
         for _ in 0..self.count {
-            let began = Instant::now();
-            let limit = Duration::from_millis(self.timeout);
-            let mut told = match tokio::time::timeout(limit, self.once()).await {
-                Ok(Ok(told)) => told,
-                Ok(Err(error)) => json!({"error": format!("{error:#}")}),
-                Err(_) => json!({"error": "no answer in time"}),
-            };
-            told["millis"] = began.elapsed().as_secs_f64().mul_add(1000.0, 0.0).into();
-            println!("{told}");
+            println!("{}", self.told().await);
             tokio::time::sleep(Duration::from_millis(self.pause)).await;
         }
         Ok(())
+    }
+
+    /// Calls until then and counts what came back.
+    async fn tally(&self, end: Instant) -> Tally {
+        let mut tally = Tally::default();
+        while Instant::now() < end {
+            let told = self.told().await;
+            let status = match told["status"].as_u64() {
+                Some(status) => status.to_string(),
+                None => "none".into(),
+            };
+            if status != "200" && tally.errors.len() < 5 {
+                tally.errors.push(told.to_string());
+            }
+            *tally.statuses.entry(status).or_default() += 1;
+            tokio::time::sleep(Duration::from_millis(self.pause)).await;
+        }
+        tally
+    }
+
+    /// One call, whatever comes of it.
+    async fn told(&self) -> Value {
+        let began = Instant::now();
+        let limit = Duration::from_millis(self.timeout);
+        let mut told = match tokio::time::timeout(limit, self.once()).await {
+            Ok(Ok(told)) => told,
+            Ok(Err(error)) => json!({"error": format!("{error:#}")}),
+            Err(_) => json!({"error": "no answer in time"}),
+        };
+        told["millis"] = (began.elapsed().as_secs_f64() * 1000.0).into();
+        told
     }
 
     async fn once(&self) -> anyhow::Result<Value> {
@@ -216,6 +266,17 @@ impl Call {
                 .into();
         }
         Ok(told)
+    }
+}
+
+// === impl Tally ===
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        for (status, count) in other.statuses {
+            *self.statuses.entry(status).or_default() += count;
+        }
+        self.errors.extend(other.errors);
     }
 }
 
