@@ -144,6 +144,16 @@ impl Entry {
         })
     }
 
+    /// Its conditions in words; none if it takes every request.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let path = match &self.path {
+            PathTest::Any => None,
+            path => Some(path.to_string()),
+        };
+        let guards = self.guards.iter().map(ToString::to_string);
+        path.into_iter().chain(guards).collect()
+    }
+
     /// An entry that matches every request.
     pub(crate) fn catch_all() -> Self {
         Self {

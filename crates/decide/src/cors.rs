@@ -50,6 +50,11 @@ impl Cors {
         })
     }
 
+    /// The policy as it was written.
+    pub fn written(&self) -> &CorsPolicy {
+        &self.written
+    }
+
     /// Answers whether an origin is allowed.
     pub fn allows(&self, origin: &[u8]) -> bool {
         let any = |one: &StringMatch| *one == StringMatch::Exact("*".into());

@@ -34,6 +34,8 @@ pub(crate) struct TcpRule {
 #[derive(Debug)]
 pub struct SniTable {
     hosts: HostIndex,
+    /// The patterns, for people.
+    patterns: Box<[HostPattern]>,
     /// For each pattern its rules in order, then those of wider patterns.
     lists: Box<[Box<[TcpRule]>]>,
 }
@@ -59,6 +61,11 @@ impl TcpRoute {
         let rule = self.rules.iter().find(|rule| rule.takes(destination));
         let route = rule.map_or(&self.otherwise, |rule| &rule.route);
         (route.connect(random), route)
+    }
+
+    /// The rules in order, and what none of them takes.
+    pub(crate) fn parts(&self) -> (&[TcpRule], &Route) {
+        (&self.rules, &self.otherwise)
     }
 
     /// Every route, in order.
@@ -109,6 +116,7 @@ impl SniTable {
         });
         Self {
             lists: lists.collect(),
+            patterns: patterns.iter().map(|pattern| (*pattern).clone()).collect(),
             hosts: hosts.build(),
         }
     }
@@ -127,6 +135,12 @@ impl SniTable {
         let list = &self.lists[self.hosts.find(host, &mut backwards)? as usize];
         let rule = list.iter().find(|rule| rule.takes(destination))?;
         Some((rule.route.connect(random), &rule.route))
+    }
+
+    /// Every pattern with its rules, those of wider patterns too, in order.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&HostPattern, &[TcpRule])> {
+        let lists = self.lists.iter().map(|list| &**list);
+        self.patterns.iter().zip(lists)
     }
 
     /// Every route; one may come more than once.

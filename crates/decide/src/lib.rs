@@ -26,6 +26,7 @@ mod compile;
 mod condition;
 pub mod cors;
 pub mod decision;
+pub mod describe;
 pub mod error;
 pub mod facts;
 pub mod hash;

@@ -62,6 +62,17 @@ impl RetryPolicy {
         }
     }
 
+    /// What is worth another attempt.
+    pub fn conditions(&self) -> impl Iterator<Item = RetryOn> {
+        let all = RetryOn::ALL.into_iter().map(|(one, _)| one);
+        all.filter(|one| self.has(*one))
+    }
+
+    /// The statuses that [`RetryOn::RetriableStatusCodes`] means, in order.
+    pub fn status_codes(&self) -> &[u16] {
+        &self.status_codes
+    }
+
     /// Answers whether the policy can ever retry.
     pub fn is_on(&self) -> bool {
         self.attempts > 0 && self.conditions != 0

@@ -52,6 +52,11 @@ impl Rewrite {
         })
     }
 
+    /// The rewrite as it was written.
+    pub fn written(&self) -> &http::Rewrite {
+        &self.written
+    }
+
     /// Answers whether the path changes.
     pub fn changes_path(&self) -> bool {
         self.uri.is_some()

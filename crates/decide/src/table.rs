@@ -132,6 +132,16 @@ impl RouteTable {
         hosts.flat_map(|(name, host)| host.rules.routes.iter().map(move |route| (name, route)))
     }
 
+    /// Every virtual host with its name, in order.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&str, &VirtualHost)> {
+        self.virtual_hosts().zip(&self.virtual_hosts)
+    }
+
+    /// What happens to requests for other hosts.
+    pub(crate) fn fallback(&self) -> &Fallback {
+        &self.fallback
+    }
+
     /// Its layout, for the table that takes its place.
     pub(crate) fn layout(&self) -> Arc<Layout> {
         Arc::clone(&self.layout)

@@ -294,10 +294,14 @@ fn gateway(dice: &mut Dice<'_>, at: usize) -> Resource {
 }
 
 fn routes(dice: &mut Dice<'_>, at: usize) -> Resource {
-    let namespace = dice.of(&NAMESPACES);
-    let hosts = match dice.roll(5) {
-        // A delegate.
+    // The first is a delegate that others find.
+    let namespace = match at {
+        0 => "default",
+        _ => dice.of(&NAMESPACES),
+    };
+    let hosts = match dice.roll(6) {
         1 => Vec::new(),
+        _ if at == 0 => Vec::new(),
         _ => (0..=dice.roll(2))
             .map(|_| pattern(dice.of(&HOSTS)))
             .collect(),

@@ -20,8 +20,8 @@ pub(super) fn rule(dice: &mut Dice<'_>) -> HttpRule {
             body: b"x".to_vec(),
         }),
         3 | 4 => HttpAction::Delegate {
-            namespace: dice.of(&NAMESPACES).into(),
-            name: dice.of(&["vs1", "vs2", "vs3", "vs0"]).into(),
+            namespace: dice.of(&["default", "default", "default", "other"]).into(),
+            name: dice.of(&["vs0", "vs0", "vs0", "vs1", "vs2"]).into(),
         },
         _ => HttpAction::Route(destinations(dice)),
     };
