@@ -14,7 +14,7 @@ pub mod usage;
 
 use std::sync::Arc;
 
-use lateen_model::Protocol;
+use lateen_model::{ObjectRef, Protocol};
 use lateen_model::balancer::{Algorithm, HashKey, LoadBalancer};
 
 pub use self::endpoint::{Endpoint, Load};
@@ -51,6 +51,8 @@ pub struct Cluster {
     pub load_balancer: LoadBalancer,
     /// How its endpoints are talked to.
     pub policy: Policy,
+    /// The DestinationRules that say so, oldest first.
+    pub destination_rules: Box<[Arc<ObjectRef>]>,
     /// What it has in use, over all workers.
     pub usage: Arc<Usage>,
     /// Where its requests go.

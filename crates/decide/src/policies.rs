@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lateen_model::destination::{DestinationRule, PortPolicy, RetryBudget, Subset, TrafficPolicy};
 use lateen_model::service::{ExportTo, Service};
-use lateen_model::{Host, HostPattern, Labels, selects};
+use lateen_model::{Host, HostPattern, Labels, ObjectRef, selects};
 
 use crate::l4::specificity;
 use crate::registry::Stored;
@@ -35,6 +35,8 @@ pub(crate) struct Merged {
     selector: Option<Labels>,
     policy: TrafficPolicy,
     subsets: Vec<Subset>,
+    /// What it was merged of, oldest first.
+    pub(crate) objects: Vec<Arc<ObjectRef>>,
 }
 
 // === impl Policies ===
@@ -54,7 +56,7 @@ impl Policies {
         let mut namespaces: HashMap<String, Rules> = HashMap::new();
         for rule in by_age {
             let rules = namespaces.entry(rule.body.namespace.clone()).or_default();
-            add(rules.of_host(&rule.body.host), &rule.body);
+            add(rules.of_host(&rule.body.host), rule);
         }
         for rules in namespaces.values_mut() {
             let by_width =
@@ -103,7 +105,8 @@ fn is_for(rule: &DestinationRule, namespace: &str, labels: &Labels) -> bool {
 
 /// Merges a rule into those for the same host: subsets are appended, of equal names the first is
 /// kept, and the oldest policy is kept.
-fn add(merged: &mut Vec<Merged>, rule: &DestinationRule) {
+fn add(merged: &mut Vec<Merged>, stored: &Stored<DestinationRule>) {
+    let rule = &stored.body;
     let is_same =
         |one: &Merged| one.export_to == rule.export_to && one.selector == rule.workload_selector;
     let Some(same) = merged.iter_mut().find(|one| is_same(one)) else {
@@ -112,11 +115,13 @@ fn add(merged: &mut Vec<Merged>, rule: &DestinationRule) {
             selector: rule.workload_selector.clone(),
             policy: rule.policy.clone(),
             subsets: Vec::new(),
+            objects: vec![Arc::clone(&stored.object)],
         };
         fresh.append(&rule.subsets);
         merged.push(fresh);
         return;
     };
+    same.objects.push(Arc::clone(&stored.object));
     same.append(&rule.subsets);
     if same.policy == TrafficPolicy::default() {
         same.policy = rule.policy.clone();

@@ -10,7 +10,7 @@ use lateen_model::endpoint::{Endpoints, Health};
 use lateen_model::mesh::Mesh;
 use lateen_model::proxy::Role;
 use lateen_model::service::{DnsEndpoint, Registry as Origin, Resolution, Service, ServiceKey};
-use lateen_model::{Host, Labels, Protocol, selects};
+use lateen_model::{Host, Labels, ObjectRef, Protocol, selects};
 
 use crate::cluster::{
     Cluster, ClusterId, Endpoint, EndpointSet, Load, Policy, ServiceLabels, Upstream,
@@ -48,6 +48,8 @@ pub(crate) struct Spec {
     /// The labels of the subset.
     labels: Labels,
     source: EndpointSource,
+    /// The DestinationRules behind the policy.
+    rules: Vec<Arc<ObjectRef>>,
 }
 
 /// Where the endpoints of a cluster come from.
@@ -174,6 +176,7 @@ impl Spec {
                 .map(|subset| subset.labels.clone())
                 .unwrap_or_default(),
             source,
+            rules: rule.map(|rule| rule.objects.clone()).unwrap_or_default(),
             service: Arc::clone(service),
         })
     }
@@ -195,6 +198,7 @@ impl Spec {
             && self.policy == other.policy
             && self.labels == other.labels
             && self.source == other.source
+            && self.rules == other.rules
     }
 
     /// The cluster as of now; `last` is the same one before, of which what is remembered is taken
@@ -225,6 +229,7 @@ impl Spec {
             is_external: self.service.body.is_external,
             load_balancer: self.load_balancer.clone(),
             policy: self.policy.clone(),
+            destination_rules: self.rules.as_slice().into(),
             usage: last.map(|last| Arc::clone(&last.usage)).unwrap_or_default(),
             upstream,
         }
@@ -347,6 +352,7 @@ pub(crate) fn well_known(mesh: &Mesh) -> [Cluster; 3] {
             ..LoadBalancer::default()
         },
         policy: Policy::plain(Protocol::Unknown, mesh),
+        destination_rules: Box::default(),
         usage: Arc::default(),
         upstream,
     };
