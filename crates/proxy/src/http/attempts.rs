@@ -111,10 +111,16 @@ impl<'x, 'p> Attempts<'x, 'p> {
             }
         }
         let is_whole = work.extent != Extent::Streamed;
+        // Faults that were injected come before all of it.
+        let from = if record.flags().was_delayed {
+            clock::now()
+        } else {
+            record.started
+        };
         let ends = total.filter(|_| is_whole);
         Self {
             worker: Rc::clone(&client.worker),
-            ends: ends.and_then(|total| record.started.checked_add(total)),
+            ends: ends.and_then(|total| from.checked_add(total)),
             hash: affinity::hash(client, work, course),
             total,
             begun: 0,
