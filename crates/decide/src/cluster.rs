@@ -6,16 +6,19 @@
 //! [`Status`](crate::outlier::Status), across recompilations, so that a worker may key what it
 //! owns (pools, counters) by them. Ids are never reused while a store lives.
 
+mod ejected;
 pub mod endpoint;
 pub mod endpoints;
 pub mod pick;
 pub mod policy;
+mod table;
 pub mod usage;
+mod warmup;
 
 use std::sync::Arc;
 
-use lateen_model::{ObjectRef, Protocol};
 use lateen_model::balancer::{Algorithm, HashKey, LoadBalancer};
+use lateen_model::{ObjectRef, Protocol};
 
 pub use self::endpoint::{Endpoint, Load};
 pub use self::endpoints::EndpointSet;
@@ -163,3 +166,6 @@ impl Cluster {
         until.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ pub(crate) mod delegates;
 pub(crate) mod gateway;
 pub(crate) mod inbound;
 pub(crate) mod listeners;
+mod locality;
 pub(crate) mod rules;
 pub(crate) mod sidecar;
 pub(crate) mod tables;

@@ -17,6 +17,8 @@ pub struct Endpoint {
     pub weight: u32,
     /// Whether it takes requests.
     pub health: Health,
+    /// Lower ones go first; `None` if endpoints of its locality get nothing.
+    pub priority: Option<u32>,
     /// Whether its proxy takes mutual TLS.
     pub is_meshed: bool,
     /// `region/zone/subzone`.

@@ -8,10 +8,12 @@ use lateen_model::balancer::{Algorithm, LoadBalancer};
 use lateen_model::destination::PortPolicy;
 use lateen_model::endpoint::{Endpoints, Health};
 use lateen_model::mesh::Mesh;
-use lateen_model::proxy::Role;
+use lateen_model::proxy::{Proxy, Role};
 use lateen_model::service::{DnsEndpoint, Registry as Origin, Resolution, Service, ServiceKey};
 use lateen_model::{Host, Labels, ObjectRef, Protocol, selects};
 
+use super::locality::Order;
+use crate::cluster::endpoints::Place;
 use crate::cluster::{
     Cluster, ClusterId, Endpoint, EndpointSet, Load, Policy, ServiceLabels, Upstream,
 };
@@ -44,6 +46,7 @@ pub(crate) struct Spec {
     key: ClusterKey,
     protocol: Protocol,
     load_balancer: LoadBalancer,
+    order: Order,
     policy: Policy,
     /// The labels of the subset.
     labels: Labels,
@@ -135,8 +138,9 @@ impl Spec {
         registry: &Registry,
         policies: &Policies,
         mesh: &Mesh,
-        role: Role,
+        proxy: &Proxy,
     ) -> Option<Self> {
+        let role = proxy.role;
         let service = registry.get(&key.host)?;
         let mut ports = service.body.ports.iter();
         let port = ports.find(|port| port.number == key.port && port.protocol != Protocol::Udp)?;
@@ -149,6 +153,8 @@ impl Spec {
         let retry_budget = rule.and_then(|rule| rule.retry_budget(subset));
         let policy = Policy::new(&written, retry_budget, port.protocol, mesh);
         let load_balancer = written.load_balancer.unwrap_or_default();
+        let locality = load_balancer.locality.as_ref().unwrap_or(&mesh.locality);
+        let order = Order::new(locality, policy.outlier_detection.is_some(), proxy);
         let source = match &service.body.resolution {
             // Nobody dials the gateway by the address of a pod: it needs the endpoints.
             Resolution::OriginalDst if role == Role::Gateway => EndpointSource::ControlPlane,
@@ -171,6 +177,7 @@ impl Spec {
             key: key.clone(),
             protocol: port.protocol,
             load_balancer,
+            order,
             policy,
             labels: subset
                 .map(|subset| subset.labels.clone())
@@ -195,6 +202,7 @@ impl Spec {
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.service.revision == other.service.revision
             && self.load_balancer == other.load_balancer
+            && self.order == other.order
             && self.policy == other.policy
             && self.labels == other.labels
             && self.source == other.source
@@ -216,7 +224,7 @@ impl Spec {
         };
         let upstream = endpoints.map_or(Upstream::OriginalDst, |mut endpoints| {
             remember(&mut endpoints, last);
-            Upstream::Endpoints(EndpointSet::new(endpoints))
+            Upstream::Endpoints(EndpointSet::new(endpoints, &self.load_balancer))
         });
         let ClusterKey { host, subset, port } = &self.key;
         Cluster {
@@ -235,7 +243,7 @@ impl Spec {
         }
     }
 
-    fn members(&self, addresses: &mut Addresses) -> Vec<Endpoint> {
+    fn members(&self, addresses: &mut Addresses) -> Vec<(Endpoint, Option<Place>)> {
         let Some(known) = addresses.endpoints.get(&self.service.body.key) else {
             return Vec::new();
         };
@@ -246,21 +254,30 @@ impl Spec {
                 let mut ports = endpoint.ports.iter();
                 let (_, port) = ports.find(|(service, _)| *service == self.key.port)?;
                 let address = SocketAddr::new(endpoint.address, *port);
-                Some(Endpoint {
+                let place = self.order.place(&endpoint.locality, &endpoint.labels);
+                let endpoint = Endpoint {
                     address,
                     weight: endpoint.weight.max(1),
                     health: endpoint.health,
+                    priority: None,
                     is_meshed: endpoint.is_meshed,
                     locality: endpoint.locality.as_str().into(),
                     service_account: endpoint.service_account.as_str().into(),
                     load: load_of(&mut addresses.loads, address),
                     status: Arc::default(),
-                })
+                };
+                Some((endpoint, place))
             })
             .collect()
     }
 
-    fn resolved(&self, names: &[DnsEndpoint], addresses: &mut Addresses) -> Vec<Endpoint> {
+    fn resolved(
+        &self,
+        names: &[DnsEndpoint],
+        addresses: &mut Addresses,
+    ) -> Vec<(Endpoint, Option<Place>)> {
+        // Where a name lives is not known: all are alike.
+        let place = Order::Flat.place("", &Labels::new());
         let mut endpoints = Vec::new();
         for one in names
             .iter()
@@ -279,16 +296,18 @@ impl Spec {
             };
             for ip in found {
                 let address = SocketAddr::new(*ip, port);
-                endpoints.push(Endpoint {
+                let endpoint = Endpoint {
                     address,
                     weight: one.weight.max(1),
                     health: Health::Ready,
+                    priority: None,
                     is_meshed: false,
                     locality: "".into(),
                     service_account: "".into(),
                     load: load_of(&mut addresses.loads, address),
                     status: Arc::default(),
-                });
+                };
+                endpoints.push((endpoint, place));
             }
         }
         endpoints
@@ -305,13 +324,15 @@ impl Addresses {
 }
 
 /// Takes over what was remembered of the same endpoints.
-fn remember(endpoints: &mut [Endpoint], last: Option<&Cluster>) {
+fn remember(endpoints: &mut [(Endpoint, Option<Place>)], last: Option<&Cluster>) {
     let Some(Upstream::Endpoints(known)) = last.map(|last| &last.upstream) else {
         return;
     };
-    for endpoint in endpoints {
-        if let Some(known) = known.find(endpoint.address) {
-            endpoint.status = Arc::clone(&known.status);
+    let known = known.all().iter().map(|one| (one.address, &one.status));
+    let known: HashMap<_, _> = known.collect();
+    for (endpoint, _) in endpoints {
+        if let Some(status) = known.get(&endpoint.address) {
+            endpoint.status = Arc::clone(status);
         }
         if endpoint.health != Health::Ready {
             endpoint.status.forget_ready();

@@ -158,12 +158,12 @@ impl Store {
         let Compiled {
             registry, policies, ..
         } = &self.compiled;
-        let role = self.resources.proxy().role;
+        let proxy = self.resources.proxy();
         let mesh = self.resources.mesh();
         let known = |id| self.compiled.specs.get(&id).filter(|_| may_reuse).cloned();
         let keys = self.cache.clusters.keys();
         let specs = keys.filter_map(|(id, key)| {
-            let resolve = || Spec::resolve(key, registry, policies, &mesh, role).map(Arc::new);
+            let resolve = || Spec::resolve(key, registry, policies, &mesh, proxy).map(Arc::new);
             let spec = known(id).or_else(resolve)?;
             Some((id, spec))
         });

@@ -45,7 +45,7 @@ pub(crate) fn of(plan: &Plan, route: &Route, destination: usize, request: &Reque
                 &cors.expose_headers,
                 &cors.max_age,
             ]
-            .map(|text| text.to_string()),
+            .map(ToString::to_string),
             credentials: cors.allow_credentials,
         }),
     }
