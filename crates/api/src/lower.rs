@@ -9,6 +9,7 @@
 //! VirtualService, DestinationRule, Gateway ──► one Resource of the same name
 //! ServiceEntry ──► a Service per host, Endpoints per host if STATIC (workloads selected by labels
 //!                  are given by the caller, which knows them)
+//! Sidecar ──► what its proxies import
 //! ```
 
 mod connection_pool;
@@ -18,6 +19,7 @@ mod http_rule;
 pub(crate) mod load_balancer;
 pub(crate) mod retries;
 mod service_entry;
+mod sidecar;
 pub(crate) mod unsupported;
 mod virtual_service;
 pub(crate) mod workload_entry;
@@ -33,6 +35,7 @@ use crate::problem::Report;
 use crate::spec::duration::Duration;
 use crate::validate;
 
+pub use sidecar::{ImportedFrom, ImportedHost, Sidecar};
 pub use workload_entry::{Workload, workload_entry};
 
 /// What lowering needs to know of the mesh.
@@ -58,6 +61,8 @@ pub struct Lowered {
     /// A ServiceEntry that selects workloads: those of its namespace with these labels are its
     /// endpoints. Lower it again with [`lower_with`] whenever they change.
     pub selector: Option<Labels>,
+    /// What a Sidecar says.
+    pub sidecar: Option<Sidecar>,
     /// Fields that are set, but not in effect in this version.
     pub unsupported: Vec<String>,
 }
@@ -131,6 +136,7 @@ pub fn lower_with(
         "VirtualService" => virtual_service::lower(&read(object)?, &context),
         "DestinationRule" => destination_rule::lower(&read(object)?, &context),
         "Gateway" => gateway::lower(&read(object)?, &context),
+        "Sidecar" => sidecar::lower(&read(object)?),
         "ServiceEntry" => service_entry::lower(&read(object)?, object, &context, workloads),
         _ => Lowered::default(),
     };

@@ -267,9 +267,15 @@ fn a_delegate_has_a_resource_without_hosts() {
 
 #[test]
 fn kinds_without_resources_yield_none() {
-    let sidecar = spec("Sidecar", "{egress: [{hosts: ['./*']}]}");
+    let telemetry = json!({
+        "apiVersion": "telemetry.istio.io/v1",
+        "kind": "Telemetry",
+        "metadata": {"name": "x", "namespace": "shop"},
+        "spec": {},
+    });
+    let telemetry = lower(&telemetry, &Settings::default()).unwrap();
     assert_eq!(
-        (sidecar.resources.len(), sidecar.unsupported),
+        (telemetry.resources.len(), telemetry.unsupported),
         (0, vec!["spec".to_owned()])
     );
     let entry = spec("WorkloadEntry", "{address: 10.0.0.1}");

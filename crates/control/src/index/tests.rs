@@ -12,6 +12,8 @@ use serde_json::json;
 
 use super::*;
 
+mod scoping;
+
 fn index() -> Index {
     let place = Place {
         cluster: "Kubernetes".into(),
@@ -195,7 +197,7 @@ fn names(changes: &[Change]) -> Vec<String> {
     let name = |change: &Change| match change {
         Change::Set { kind, name, .. } => format!("{kind} {name}"),
         Change::Remove { kind, name } => format!("gone {kind} {name}"),
-        Change::Label { name, .. } => format!("label {name}"),
+        Change::View { name, .. } => format!("view {name}"),
     };
     changes.iter().map(name).collect()
 }
@@ -603,6 +605,32 @@ fn pool(state: u8) -> Vec<Input> {
             &[("10.244.0.5", if state == 0 { "p2" } else { "p1" }, ready())],
         ),
         Input::Node("n1".into(), format!("r/{version}")),
+        istio(
+            "Sidecar",
+            "sc",
+            "2026-01-01T00:00:00Z",
+            &json!({
+                "workloadSelector": { "labels": { "version": "v2" } },
+                "egress": [{ "hosts": [format!("{version}/*"), "./root.com".to_owned()] }],
+                "outboundTrafficPolicy": { "mode": if state == 0 { "ALLOW_ANY" } else { "REGISTRY_ONLY" } },
+            }),
+        ),
+        istio(
+            "VirtualService",
+            "root",
+            "2026-01-01T00:00:00Z",
+            &json!({
+                "hosts": ["root.com"],
+                "exportTo": if state == 0 { json!(["."]) } else { json!(["*"]) },
+                "http": [{ "delegate": { "name": "part" } }],
+            }),
+        ),
+        istio(
+            "VirtualService",
+            "part",
+            "2026-01-01T00:00:00Z",
+            &json!({ "http": [{ "route": [{ "destination": { "host": version } }] }] }),
+        ),
         entry("e1", "2026-01-01T00:00:00Z", 80 + u16::from(state)),
         entry("e2", "2026-01-02T00:00:00Z", 90),
         istio(
@@ -677,6 +705,7 @@ proptest! {
     ) {
         let mut stepwise = index();
         let mut published = BTreeMap::new();
+        let mut views = BTreeMap::new();
         let mut publish = |changes: Vec<Change>| for change in changes {
             match change {
                 Change::Set { kind, name, bytes, audience } => {
@@ -685,7 +714,9 @@ proptest! {
                 Change::Remove { kind, name } => {
                     published.remove(&(kind, name));
                 }
-                Change::Label { .. } => {}
+                Change::View { name, view, .. } => {
+                    views.insert(name, view);
+                }
             }
         };
         for (event, settles) in events.iter().zip(settle) {
@@ -704,9 +735,17 @@ proptest! {
         for event in last {
             play(&mut at_once, event);
         }
-        at_once.settle();
+        let changes = at_once.settle();
 
         prop_assert_eq!(owned(&stepwise), owned(&at_once));
+        views.retain(|_, view| view.is_some());
+        let mut views_at_once = BTreeMap::new();
+        for change in changes {
+            if let Change::View { name, view, .. } = change && view.is_some() {
+                views_at_once.insert(name, view);
+            }
+        }
+        prop_assert_eq!(views, views_at_once);
         let published: BTreeMap<_, _> = published
             .into_iter()
             .map(|((kind, name), value)| (OutputName { kind, name }, value))

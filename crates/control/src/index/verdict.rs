@@ -16,17 +16,17 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    pub(super) fn of(value: &Value, lowered: Result<Lowered, Error>) -> Self {
+    pub(super) fn of(value: &Value, lowered: &Result<Lowered, Error>) -> Self {
         let generation = Object(value).source().generation;
         match lowered {
             Ok(lowered) => Self {
                 generation,
                 errors: Vec::new(),
-                unsupported: lowered.unsupported,
+                unsupported: lowered.unsupported.clone(),
             },
             Err(Error::Invalid { report, .. }) => Self {
                 generation,
-                errors: report.errors,
+                errors: report.errors.clone(),
                 unsupported: Vec::new(),
             },
             Err(error @ Error::UnknownKind { .. }) => Self {
