@@ -47,7 +47,7 @@ pub struct Pools {
 
 #[derive(Debug)]
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     since: Instant,
 }
 
@@ -60,7 +60,7 @@ pub struct AddressHasher(u64);
 
 impl Pools {
     /// Takes the connection that was used last; those that can no longer be used are dropped.
-    pub fn checkout(&self, key: Key) -> Option<Connection> {
+    pub fn checkout(&self, key: Key) -> Option<Box<Connection>> {
         let mut idle = self.idle.borrow_mut();
         let list = idle.get_mut(&key)?;
         while let Some(Idle { mut connection, .. }) = list.pop() {
@@ -72,7 +72,7 @@ impl Pools {
     }
 
     /// Takes a connection back for the next exchange, unless its time is over.
-    pub fn checkin(&self, key: Key, connection: Connection, now: Instant) {
+    pub fn checkin(&self, key: Key, connection: Box<Connection>, now: Instant) {
         if connection.ends.is_some_and(|ends| ends <= now) {
             drop(connection);
         } else {
@@ -212,9 +212,9 @@ mod tests {
         }
     }
 
-    fn pair() -> (Connection, DuplexStream) {
+    fn pair() -> (Box<Connection>, DuplexStream) {
         let (near, far) = tokio::io::duplex(64);
-        (Transport::from(near).into(), far)
+        (Box::new(Transport::from(near).into()), far)
     }
 
     #[tokio::test]

@@ -18,11 +18,11 @@ fn abort(with: AbortWith, percentage: Percent) -> Fault {
     }
 }
 
-fn delay(percentage: Percent) -> Option<Delay> {
-    Some(Delay {
+fn delay(percentage: Percent) -> Delay {
+    Delay {
         duration: Duration::from_secs(2),
         percentage,
-    })
+    }
 }
 
 fn world(fault: Fault) -> World {
@@ -80,7 +80,7 @@ fn an_abort_with_a_status_of_grpc_speaks_to_calls_and_to_others() {
 fn a_delay_comes_before_the_request_and_outside_of_its_timeout() {
     run(async || {
         let world = world(Fault {
-            delay: delay(Percent::ALL),
+            delay: Some(delay(Percent::ALL)),
             abort: None,
         });
         let mut client = world.client();
@@ -98,7 +98,7 @@ fn a_delay_comes_before_the_request_and_outside_of_its_timeout() {
 fn a_delay_comes_before_an_abort() {
     run(async || {
         let world = world(Fault {
-            delay: delay(Percent::ALL),
+            delay: Some(delay(Percent::ALL)),
             ..abort(AbortWith::Http(503), Percent::ALL)
         });
         let begun = Instant::now();
@@ -113,7 +113,7 @@ fn a_delay_comes_before_an_abort() {
 fn faults_take_their_share_of_the_requests() {
     run(async || {
         let world = world(Fault {
-            delay: delay(Percent::ZERO),
+            delay: Some(delay(Percent::ZERO)),
             ..abort(AbortWith::Http(500), Percent::ZERO)
         });
         let mut client = world.client();
@@ -146,7 +146,7 @@ fn faults_take_their_share_of_the_requests() {
 }
 
 #[test]
-fn a_client_that_goes_away_is_not_waited_for() {
+fn a_client_that_goes_away_during_a_delay_leaves_nothing_behind() {
     run(async || {
         let world = world(Fault {
             delay: Some(Delay {

@@ -257,3 +257,49 @@ fn limits_are_per_destination() {
         second.hear_message("ok").await;
     });
 }
+
+#[test]
+fn connections_that_are_carried_as_bytes_have_the_same_limit() {
+    run(async || {
+        let mut world = World::sidecar();
+        world
+            .service("db", Protocol::Tcp, &["10.0.1.9"])
+            .policy("db", policy(one_connection(), HttpPool::default()));
+        let mut first = world.application("10.96.0.2:80");
+        first.say("hello").await;
+        let mut db = world.upstream().await;
+        db.hear("hello").await;
+        let mut second = world.application("10.96.0.2:80");
+        second.say("hello").await;
+        second.hear_end().await;
+        let labels = [("response_flags", "UO"), ("request_protocol", "tcp")];
+        let name = "istio_tcp_connections_opened_total";
+        assert_eq!(world.metric(name, &labels), Some(1));
+        drop(first);
+        db.hear_end().await;
+        drop(db);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut third = world.application("10.96.0.2:80");
+        third.say("again").await;
+        world.upstream().await.hear("again").await;
+    });
+}
+
+#[test]
+fn a_connection_that_is_carried_as_bytes_has_the_time_of_its_cluster_to_be_made() {
+    run(async || {
+        let mut world = World::sidecar();
+        let tcp = TcpPool {
+            connect_timeout: Some(Duration::from_millis(200)),
+            ..TcpPool::default()
+        };
+        world
+            .service("db", Protocol::Tcp, &["10.0.1.9"])
+            .policy("db", policy(tcp, HttpPool::default()));
+        world.silence("10.0.1.9:9080");
+        let begun = Instant::now();
+        let mut client = world.application("10.96.0.2:80");
+        client.hear_end().await;
+        assert_eq!(begun.elapsed().as_millis(), 200);
+    });
+}
