@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use lateen_model::http::{Abort, AbortWith, Delay, Fault, HttpRule};
-use lateen_model::{Percent, Protocol};
+use lateen_model::route::GatewayRef;
+use lateen_model::{HostPattern, Percent, Protocol};
 use tokio::time::Instant;
 
+use crate::resources;
 use crate::world::{GET, OK, World, has_line, run, to};
 
 const CALL: &str = "POST / HTTP/1.1\r\nHost: a\r\ncontent-type: application/grpc\r\n\
@@ -142,6 +144,31 @@ fn faults_take_their_share_of_the_requests() {
             client.hear_response().await;
         }
         assert_eq!(world.dialled(), 1, "half of them pass");
+    });
+}
+
+#[test]
+fn a_sidecar_injects_faults_into_the_calls_of_its_application_only() {
+    run(async || {
+        let mut world = World::sidecar();
+        world.service("app", Protocol::Http, &["10.0.0.1"]);
+        let rule = HttpRule {
+            fault: abort(AbortWith::Http(555), Percent::ALL),
+            ..to("app")
+        };
+        let host = HostPattern::Exact(resources::key("app").host);
+        world.apply(resources::virtual_service(
+            vec![host],
+            GatewayRef::Mesh,
+            vec![rule],
+        ));
+        let request = "GET / HTTP/1.1\r\nHost: app\r\n\r\n";
+        let (head, _) = world.application("10.96.0.3:80").ask(request).await;
+        assert!(head.starts_with("HTTP/1.1 555"), "{head}");
+        let mut caller = world.caller(8080);
+        caller.say(request).await;
+        world.upstream().await.serve(OK).await;
+        caller.hear_message("ok").await;
     });
 }
 
