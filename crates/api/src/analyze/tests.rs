@@ -47,10 +47,7 @@ fn bookinfo_has_no_problem() {
         assert_eq!(messages(&[BOOKINFO, ALL, routes]), []);
     }
     let mutual = messages(&[BOOKINFO, ALL_MTLS]);
-    assert!(
-        mutual.iter().all(|m| m.code.id != "IST0173"),
-        "{mutual:?}"
-    );
+    assert!(mutual.iter().all(|m| m.code.id != "IST0173"), "{mutual:?}");
 }
 
 #[test]
