@@ -439,3 +439,6 @@ impl Flow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
