@@ -35,6 +35,7 @@ use crate::problem::Report;
 use crate::spec::duration::Duration;
 use crate::validate;
 
+pub use service_entry::hosts_without_address;
 pub use sidecar::{ImportedFrom, ImportedHost, Sidecar};
 pub use workload_entry::{Workload, workload_entry};
 
@@ -49,6 +50,8 @@ pub struct Settings {
     pub default_virtual_service_export_to: Vec<String>,
     /// `exportTo` of DestinationRules that say nothing.
     pub default_destination_rule_export_to: Vec<String>,
+    /// Whether addresses that were allocated for ServiceEntries are used: proxies answer DNS.
+    pub uses_allocated_addresses: bool,
 }
 
 /// What an object became.
@@ -172,6 +175,7 @@ impl Default for Settings {
             default_service_export_to: all(),
             default_virtual_service_export_to: all(),
             default_destination_rule_export_to: all(),
+            uses_allocated_addresses: false,
         }
     }
 }

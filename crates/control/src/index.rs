@@ -16,6 +16,7 @@
 //! Two objects may define the same output (two ServiceEntries with one host); the order of
 //! [`Rank`] decides which is in effect, and the other takes its place when it goes.
 
+mod allocations;
 mod audience;
 pub mod input;
 mod istio;
@@ -40,6 +41,7 @@ pub use input::{Input, InputKind, Key};
 pub use output::{Output, OutputName, Rank};
 pub use verdict::Verdict;
 
+use allocations::Allocations;
 use input::{Pod, Service, Slice};
 use output::Outputs;
 use routes::Routes;
@@ -73,6 +75,8 @@ pub struct Index {
     services_of: BTreeMap<Key, BTreeMap<Key, usize>>,
     /// ServiceEntries that select workloads, by namespace.
     selecting: BTreeMap<String, BTreeMap<ObjectRef, Labels>>,
+    /// Addresses of ServiceEntries that have none.
+    allocations: Allocations,
     /// VirtualServices that are in effect.
     routes: BTreeMap<ObjectRef, Routes>,
     /// Sidecars that are in effect.
@@ -116,6 +120,7 @@ impl Index {
             slices_of: BTreeMap::new(),
             services_of: BTreeMap::new(),
             selecting: BTreeMap::new(),
+            allocations: Allocations::default(),
             routes: BTreeMap::new(),
             sidecars: BTreeMap::new(),
             scopes: BTreeMap::new(),
@@ -249,6 +254,10 @@ impl Index {
         }
         for key in dirty.services {
             self.compute_service(&key);
+        }
+        // Who has an address already keeps it, whoever is new and comes first.
+        for object in &dirty.istio {
+            self.allocations.keep(object, self.istio.get(object));
         }
         for object in dirty.istio {
             self.compute_istio(&object);

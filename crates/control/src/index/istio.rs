@@ -3,9 +3,10 @@
 use lateen_api::Object;
 use lateen_api::lower::{self, Lowered, Workload as SelectedWorkload};
 use lateen_model::{Body, ObjectRef, Source, selects};
+use serde_json::{Value, json};
 
 use super::scope::OwnedSidecar;
-use super::{Index, Key, Output, Rank, Verdict, audience};
+use super::{Index, Key, Output, Rank, Verdict, allocations, audience};
 
 impl Index {
     /// Computes what follows from an object.
@@ -16,11 +17,24 @@ impl Index {
             self.outputs.set(object, Rank::default(), Vec::new());
             self.set_routes(object, &[]);
             self.set_sidecar(object, None);
+            self.allocations.keep(object, None);
             return;
         };
         let source = Object(value).source();
         let workloads = self.selected_workloads(object);
-        let lowered = lower::lower_with(value, &self.mesh.settings, &workloads);
+        let mut lowered = lower::lower_with(value, &self.mesh.settings, &workloads);
+        let mut addresses = None;
+        if lowered.is_err() {
+            self.allocations.keep(object, None);
+        } else if object.kind == "ServiceEntry" {
+            let allocated = self.allocations.allocate(object, value);
+            addresses = allocations::unrecorded(value, &allocated);
+        }
+        // They are in effect at once, also if the status cannot be written.
+        if let Some(addresses) = &addresses {
+            let value = with_addresses(value, addresses);
+            lowered = lower::lower_with(&value, &self.mesh.settings, &workloads);
+        }
         let mut outputs = match &lowered {
             Ok(lowered) => self.lowered_outputs(object, &source, lowered),
             Err(_) => Vec::new(),
@@ -33,7 +47,8 @@ impl Index {
             Ok(lowered) => (&lowered.resources[..], lowered.sidecar.clone()),
             Err(_) => (&[][..], None),
         };
-        let verdict = Verdict::of(value, &lowered);
+        let mut verdict = Verdict::of(value, &lowered);
+        verdict.addresses = addresses;
         self.set_routes(object, resources);
         self.set_sidecar(
             object,
@@ -86,4 +101,14 @@ impl Index {
         all.filter(|workload| selects(selector, &workload.labels))
             .collect()
     }
+}
+
+/// The object as it is when its status records these addresses.
+fn with_addresses(object: &Value, addresses: &[Value]) -> Value {
+    let mut object = object.clone();
+    if !object["status"].is_object() {
+        object["status"] = json!({});
+    }
+    object["status"]["addresses"] = addresses.into();
+    object
 }

@@ -579,6 +579,46 @@ fn rules_go_to_the_kind_of_proxy_that_they_are_for() {
     assert_eq!(role("both"), None);
 }
 
+#[test]
+fn a_service_entry_without_addresses_is_given_some_and_keeps_them() {
+    let external = || {
+        istio(
+            "ServiceEntry",
+            "external",
+            "2026-01-01T00:00:00Z",
+            &json!({
+                "hosts": ["a.com"], "resolution": "DNS",
+                "ports": [{ "number": 443, "name": "tls", "protocol": "TLS" }],
+            }),
+        )
+    };
+    let object = ObjectRef {
+        kind: "ServiceEntry".into(),
+        namespace: "default".into(),
+        name: "external".into(),
+    };
+    let mut index = with([external()]);
+    let recorded = |index: &Index| index.verdict(&object).unwrap().addresses.clone();
+    let given = recorded(&index).expect("an address");
+    let name = "Service/default/a.com";
+    assert_eq!(model_service(&index, name).addresses, []);
+    let mesh = "defaultConfig: {proxyMetadata: {ISTIO_META_DNS_CAPTURE: 'true'}}";
+    index.set_mesh(MeshConfig::default().read(mesh).unwrap());
+    index.settle();
+    let address = given[0]["value"].as_str().unwrap();
+    let addresses = model_service(&index, name).addresses;
+    assert_eq!(addresses[0].addr().to_string(), address);
+    // What the API server brings back changes nothing.
+    let Input::Istio(mut value) = external() else {
+        panic!("it is one");
+    };
+    value["status"] = json!({ "addresses": given });
+    index.apply(Input::Istio(value));
+    index.settle();
+    assert_eq!(recorded(&index), None);
+    assert_eq!(model_service(&index, name).addresses, addresses);
+}
+
 /// One event of a history: an object of the pool is applied in one of two states, or deleted.
 fn history() -> impl Strategy<Value = Vec<(usize, u8)>> {
     proptest::collection::vec((0..pool(0).len(), 0..3u8), 0..40)

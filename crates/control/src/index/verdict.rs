@@ -13,6 +13,8 @@ pub struct Verdict {
     pub errors: Vec<Problem>,
     /// Fields that are set, but not in effect in this version.
     pub unsupported: Vec<String>,
+    /// `status.addresses` of a ServiceEntry, if it is to be written.
+    pub addresses: Option<Vec<Value>>,
 }
 
 impl Verdict {
@@ -23,11 +25,13 @@ impl Verdict {
                 generation,
                 errors: Vec::new(),
                 unsupported: lowered.unsupported.clone(),
+                addresses: None,
             },
             Err(Error::Invalid { report, .. }) => Self {
                 generation,
                 errors: report.errors.clone(),
                 unsupported: Vec::new(),
+                addresses: None,
             },
             Err(error @ Error::UnknownKind { .. }) => Self {
                 generation,
@@ -36,6 +40,7 @@ impl Verdict {
                     reason: error.to_string(),
                 }],
                 unsupported: Vec::new(),
+                addresses: None,
             },
         }
     }
