@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lateen_decide::Counted;
 use lateen_model::Protocol;
 use lateen_model::destination::PortPolicy;
 use lateen_model::http::HttpRule;
@@ -80,6 +81,55 @@ fn a_request_waits_for_a_connection_where_there_are_as_many_as_there_may_be() {
         first.hear_message("ok").await;
         world.upstream().await.serve(OK).await;
         second.hear_message("ok").await;
+    });
+}
+
+#[test]
+fn a_queue_is_served_to_its_end() {
+    run(async || {
+        let world = world(one_connection(), HttpPool::default());
+        let mut clients = Vec::new();
+        for number in 0..30 {
+            let mut client = world.client();
+            let request = format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n");
+            client.say(request).await;
+            clients.push(client);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut web = world.upstream().await;
+        let mut served = Vec::new();
+        for _ in 0..30 {
+            let head = web.serve(OK).await;
+            let number = head.split(['/', ' ']).nth(2).expect("a path");
+            served.push(number.parse::<usize>().expect("a number"));
+        }
+        for client in &mut clients {
+            client.hear_message("ok").await;
+        }
+        served.sort_unstable();
+        assert_eq!(served, (0..30).collect::<Vec<_>>(), "each once");
+        assert_eq!(world.dialled(), 1);
+    });
+}
+
+#[test]
+fn what_another_worker_gives_up_is_seen_soon() {
+    run(async || {
+        let world = world(one_connection(), HttpPool::default());
+        let view = world.worker.view();
+        let mut clusters = view.plan.clusters();
+        let cluster = clusters.find(|cluster| cluster.name.contains("web"));
+        let cluster = cluster.expect("the cluster");
+        let elsewhere = cluster.permit(Counted::Connection);
+        let mut client = world.client();
+        client.say(GET).await;
+        client.hear_nothing().await;
+        drop(elsewhere);
+        let begun = Instant::now();
+        world.upstream().await.serve(OK).await;
+        assert!(begun.elapsed() <= Duration::from_millis(10));
+        client.hear_message("ok").await;
     });
 }
 
