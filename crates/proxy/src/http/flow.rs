@@ -152,14 +152,17 @@ impl Flow {
         !self.is_spent
     }
 
-    /// Replaces the end of the head, which is `old` bytes long, before the head is sent again.
-    pub(super) fn change_head_end(&mut self, old: usize, new: &[u8]) {
+    /// Replaces the end of the head before the head is sent again, if it ends like this.
+    pub(super) fn change_head_end(&mut self, old: &[u8], new: &[u8]) {
         let head = if self.record.is_empty() {
             &mut self.lead
         } else {
             &mut self.record
         };
-        let from = self.head_end.saturating_sub(old);
+        let from = self.head_end.saturating_sub(old.len());
+        if head.get(from..self.head_end) != Some(old) {
+            return;
+        }
         head.splice(from..self.head_end, new.iter().copied());
         self.head_end = from + new.len();
     }

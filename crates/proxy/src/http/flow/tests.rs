@@ -121,7 +121,7 @@ fn check(seed: u64) {
     let data: Vec<u8> = (0..length)
         .map(|_| random.next().to_le_bytes()[0])
         .collect();
-    let is_chunked = random.next() % 2 == 0;
+    let is_chunked = random.next().is_multiple_of(2);
     let (framing, unsent) = if is_chunked {
         (Framing::Chunks, chunked(&data, &random))
     } else {
@@ -142,9 +142,9 @@ fn check(seed: u64) {
         let Some(received) = run.attempt(number == 15) else {
             assert!(run.flow.can_repeat(), "seed {seed}");
             run.flow.repeat(0);
-            let old = format!("{number}\r\n\r\n");
-            let new = format!("{}\r\n\r\n", number + 1);
-            run.flow.change_head_end(old.len(), new.as_bytes());
+            let end = |number| format!("count: {number}\r\n\r\n");
+            let (old, new) = (end(number), end(number + 1));
+            run.flow.change_head_end(old.as_bytes(), new.as_bytes());
             continue;
         };
         let count = format!("x-envoy-attempt-count: {number}\r\n\r\n");
