@@ -229,6 +229,8 @@ impl Answer<'_> {
         match self.http_status() {
             0 => 0,
             _ if is_call => 200,
+            // No answer may be an interim one, whatever a rule says.
+            1..200 => 500,
             status => status,
         }
     }
