@@ -36,7 +36,7 @@ use crate::spec::duration::Duration;
 use crate::validate;
 
 pub use service_entry::hosts_without_address;
-pub use sidecar::{ImportedFrom, ImportedHost, Sidecar};
+pub use sidecar::{ImportedFrom, ImportedHost, Ingress, Sidecar};
 pub use workload_entry::{Workload, workload_entry};
 
 /// What lowering needs to know of the mesh.

@@ -260,6 +260,7 @@ fn the_own_proxy_of_a_service_takes_its_pool_alone() {
             host: Host::new("reviews.default.svc.cluster.local"),
         },
         service_port: 9080,
+        endpoint: None,
     }];
     world.add("Proxy", "istio-system", "pod", Body::Proxy(proxy));
     let http = HttpPool {
