@@ -32,6 +32,7 @@ mod respond;
 mod response_head;
 mod timeouts;
 mod transfer;
+mod unanswered;
 pub mod workspace;
 
 use std::rc::Rc;

@@ -22,6 +22,7 @@ use super::location;
 use super::record::Record;
 use super::response_head::server;
 use super::transfer::About;
+use super::unanswered;
 use super::workspace::{Extent, Workspace};
 use crate::observe::calendar;
 
@@ -131,6 +132,9 @@ fn write(
     }
     if matches!(answer, Answer::Refuse(Reason::UpstreamOverflow)) {
         set(b"x-envoy-overloaded", b"true");
+    }
+    if let (false, Some(said)) = (is_call, unanswered::value(client.origin.door, answer)) {
+        set(unanswered::NAME, said);
     }
     headers::apply(&filled, &values, &mut fields);
     grant(course, answer, origin.unwrap_or_default(), &mut fields);

@@ -10,6 +10,7 @@ use super::cors;
 use super::course::Course;
 use super::headers::{self, Context};
 use super::record::Record;
+use super::unanswered;
 use super::workspace::Workspace;
 use crate::connection::Door;
 use crate::side::Side;
@@ -39,7 +40,13 @@ pub(super) fn server(door: Door) -> &'static [u8] {
 pub(super) fn write(out: &mut Vec<u8>, head: Response<'_>, changes: Changes) -> Sent {
     let mut digits = [0; 20];
     let edits = edits(&mut digits, changes);
-    finish(out, head, changes, &edits)
+    // The last one is for answers that can have it only.
+    let count = if unanswered::may_be_in(head.status()) {
+        edits.len()
+    } else {
+        edits.len() - 1
+    };
+    finish(out, head, changes, &edits[..count])
 }
 
 /// Writes the head of a final response where rules change it. Allocates for the list of changes.
@@ -103,7 +110,7 @@ pub(super) fn write_interim(out: &mut Vec<u8>, head: Response<'_>) {
     write::response(out, head, &changes);
 }
 
-fn edits(digits: &mut [u8; 20], changes: Changes) -> [Edit<'_>; 3] {
+fn edits(digits: &mut [u8; 20], changes: Changes) -> [Edit<'_>; 4] {
     let time = decimal(digits, changes.elapsed);
     let time = Value::new(time).map(|value| Edit {
         name: Name::X_ENVOY_UPSTREAM_SERVICE_TIME,
@@ -117,7 +124,16 @@ fn edits(digits: &mut [u8; 20], changes: Changes) -> [Edit<'_>; 3] {
         name: Name::X_ENVOY_PEER_METADATA,
         change: Change::Remove,
     };
-    [time.unwrap_or(none), server.unwrap_or(none), none]
+    let said = Name::new(unanswered::NAME).map(|name| Edit {
+        name,
+        change: Change::Remove,
+    });
+    [
+        time.unwrap_or(none),
+        server.unwrap_or(none),
+        none,
+        said.unwrap_or(none),
+    ]
 }
 
 fn finish(out: &mut Vec<u8>, head: Response<'_>, changes: Changes, edits: &[Edit<'_>]) -> Sent {

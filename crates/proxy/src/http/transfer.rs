@@ -22,6 +22,7 @@ use super::grpc;
 use super::record::Record;
 use super::response_head;
 use super::timeouts::{Stage, Timeouts};
+use super::unanswered;
 use super::workspace::{Workspace, head_bytes};
 use crate::clock::{self, Instant};
 use crate::side::Side;
@@ -389,7 +390,10 @@ impl<'a, 'p> Transfer<'a, 'p> {
         let is_ratelimited = status >= 400
             && Name::new(b"x-envoy-ratelimited")
                 .is_some_and(|name| head.fields().get_all(name).next().is_some());
+        // An application has no say in this: it is behind a proxy that has.
+        let is_proxied = self.terms.cluster.is_some();
         retries.retries_response(status, call_status, is_ratelimited)
+            || is_proxied && unanswered::is_worth_another(head, self.about.method, retries)
     }
 
     /// Asks for leave for another attempt, before the answer is thrown away.

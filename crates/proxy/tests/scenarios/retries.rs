@@ -598,6 +598,101 @@ fn a_service_without_rules_has_the_retries_of_the_mesh() {
 }
 
 #[test]
+fn a_request_that_the_application_did_not_get_is_sent_elsewhere() {
+    let get = GET.to_owned();
+    let post = GET
+        .replace("GET /", "POST /")
+        .replace("\r\n\r\n", "\r\ncontent-length: 0\r\n\r\n");
+    for (request, said, is_retried) in [
+        (&get, "unsent", true),
+        (&post, "unsent", true),
+        (&get, "sent", true),
+        (&post, "sent", false),
+        (&get, "else", false),
+    ] {
+        run(async || {
+            let mut world = World::gateway();
+            world.service("web", Protocol::Http, &TWO).rule(to("web"));
+            let mut client = world.client();
+            client.say(request).await;
+            let mut gone = world.upstream().await;
+            let refusal =
+                answer(503).replacen("\r\n", &format!("\r\nx-lateen-unanswered: {said}\r\n"), 1);
+            gone.serve(refusal).await;
+            if is_retried {
+                let mut web = world.upstream().await;
+                assert_ne!(web.address, gone.address);
+                assert_eq!(attempt(&web.serve(OK).await), 2);
+                client.hear_message("ok").await;
+            } else {
+                let (head, _) = client.hear_response().await;
+                assert!(head.starts_with("HTTP/1.1 503"), "{head}");
+                assert_eq!(field(&head, "x-lateen-unanswered"), None);
+            }
+        });
+    }
+}
+
+#[test]
+fn the_proxy_of_an_application_says_whether_a_request_was_sent() {
+    run(async || {
+        let world = World::sidecar();
+        let mut caller = world.caller(8080);
+        caller.say(GET).await;
+        let mut app = world.upstream().await;
+        app.hear_head().await;
+        drop(app);
+        let (head, _) = caller.hear_response().await;
+        assert_eq!(field(&head, "x-lateen-unanswered"), Some("sent"));
+        caller.say(GET).await;
+        let mut app = world.upstream().await;
+        app.serve(answer(503).replacen("\r\n", "\r\nx-lateen-unanswered: unsent\r\n", 1))
+            .await;
+        let (head, _) = caller.hear_response().await;
+        assert_eq!(
+            field(&head, "x-lateen-unanswered"),
+            None,
+            "not the application's"
+        );
+        drop(app);
+        world.refuse("10.0.0.1:8080");
+        let (head, _) = world.caller(8080).ask(GET).await;
+        assert_eq!(field(&head, "x-lateen-unanswered"), Some("unsent"));
+        let mut application = World::sidecar();
+        application.service("web", Protocol::Http, &TWO);
+        application.refuse("203.0.113.9:80");
+        let mut outbound = application.application("203.0.113.9:80");
+        let (head, _) = outbound.ask(GET).await;
+        assert_eq!(
+            field(&head, "x-lateen-unanswered"),
+            None,
+            "outbound says nothing"
+        );
+    });
+}
+
+#[test]
+fn a_request_to_a_pod_whose_application_has_ended_is_answered_by_another_pod() {
+    run(async || {
+        let ended = World::sidecar();
+        ended.refuse("10.0.0.1:8080");
+        let mut world = World::gateway();
+        world.service("web", Protocol::Http, &TWO).rule(to("web"));
+        let mut client = world.client();
+        client.say(GET).await;
+        let mut first = world.upstream().await;
+        let mut proxy = ended.caller(8080);
+        tokio::task::spawn_local(async move {
+            tokio::io::copy_bidirectional(&mut first.stream, &mut proxy.stream).await
+        });
+        let mut second = world.upstream().await;
+        second.serve(OK).await;
+        let (head, _) = client.hear_response().await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    });
+}
+
+#[test]
 fn an_attempt_is_numbered_behind_the_headers_of_its_rule() {
     run(async || {
         let mut world = World::gateway();
