@@ -129,7 +129,7 @@ pub(crate) async fn up(args: Up) -> anyhow::Result<()> {
     if args.bookinfo {
         bookinfo::deploy(client.clone(), ingress, timeout).await?;
     }
-    let unready = kept::wait(&client, timeout).await?;
+    let unready = kept::wait(&client, record.started.as_second(), timeout).await?;
     let welcome = Welcome {
         name,
         record: &record,

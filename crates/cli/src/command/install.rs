@@ -164,12 +164,19 @@ fn is_ready(deployment: &Deployment) -> bool {
         && status.available_replicas.unwrap_or(0) >= wanted
 }
 
-/// The pods that are not ready and neither done nor on their way out.
-pub(crate) async fn unready(client: &Client) -> kube::Result<Vec<Pod>> {
+/// The pods of the cluster but those on their way out.
+pub(crate) async fn present(client: &Client) -> kube::Result<Vec<Pod>> {
     let pods: Api<Pod> = Api::all(client.clone());
     let list = pods.list(&ListParams::default()).await?;
-    let is_open = |pod: &Pod| pod.metadata.deletion_timestamp.is_none() && !is_pod_ready(pod);
-    Ok(list.into_iter().filter(is_open).collect())
+    let is_here = |pod: &Pod| pod.metadata.deletion_timestamp.is_none();
+    Ok(list.into_iter().filter(is_here).collect())
+}
+
+/// The pods that are not ready and neither done nor on their way out.
+pub(crate) async fn unready(client: &Client) -> kube::Result<Vec<Pod>> {
+    let mut pods = present(client).await?;
+    pods.retain(|pod| !is_pod_ready(pod));
+    Ok(pods)
 }
 
 /// A pod as `namespace/name`.
@@ -177,7 +184,8 @@ pub(crate) fn full_name(pod: &Pod) -> String {
     format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any())
 }
 
-fn is_pod_ready(pod: &Pod) -> bool {
+/// Answers whether a pod is ready, or done.
+pub(crate) fn is_pod_ready(pod: &Pod) -> bool {
     let status = pod.status.as_ref();
     let is_done = status.and_then(|status| status.phase.as_deref()) == Some("Succeeded");
     let conditions = status

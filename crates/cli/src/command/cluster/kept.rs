@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 
-use crate::command::install::{full_name, unready};
+use crate::command::install::{full_name, is_pod_ready, present};
 use crate::progress::Step;
 
 /// No longer than this: what is wrong with somebody's pod is not wrong with the mesh.
@@ -18,25 +18,49 @@ const STUCK: [&str; 3] = [
     "CrashLoopBackOff",
 ];
 
-/// Waits until every pod is ready, or those that are not will not be soon; returns these.
-pub(super) async fn wait(client: &Client, timeout: Duration) -> kube::Result<Vec<String>> {
-    let mut open = unready(client).await?;
-    if open.is_empty() {
+/// Waits until every pod is ready, or those that are not will not be soon; returns these. The
+/// cluster runs since `started`, in seconds: what pods said before is of an earlier one.
+pub(super) async fn wait(
+    client: &Client,
+    started: i64,
+    timeout: Duration,
+) -> kube::Result<Vec<String>> {
+    let mut waiting = open(client, started).await?;
+    if waiting.is_empty() {
         return Ok(Vec::new());
     }
     let end = Instant::now() + timeout.min(PATIENCE);
     let step = Step::begin("Waiting for pods");
-    while !open.is_empty() && !open.iter().all(is_stuck) && Instant::now() < end {
-        step.note(format!("Waiting for {}", names(&open).join(", ")));
+    while !waiting.iter().all(is_stuck) && Instant::now() < end {
+        step.note(format!("Waiting for {}", names(&waiting).join(", ")));
         tokio::time::sleep(LOOK_AGAIN).await;
-        open = unready(client).await?;
+        waiting = open(client, started).await?;
     }
-    if open.is_empty() {
+    if waiting.is_empty() {
         step.done("Every pod is ready");
     } else {
-        step.failed(format!("Not ready: {}", names(&open).join(", ")));
+        step.failed(format!("Not ready: {}", names(&waiting).join(", ")));
     }
-    Ok(names(&open))
+    Ok(names(&waiting))
+}
+
+async fn open(client: &Client, started: i64) -> kube::Result<Vec<Pod>> {
+    let mut pods = present(client).await?;
+    pods.retain(|pod| !is_pod_ready(pod) || is_of_before(pod, started));
+    Ok(pods)
+}
+
+/// Answers whether a container of the pod is said to run since before the cluster does.
+fn is_of_before(pod: &Pod, started: i64) -> bool {
+    let statuses = pod
+        .status
+        .iter()
+        .flat_map(|status| &status.container_statuses);
+    let mut since = statuses.flatten().filter_map(|container| {
+        let running = container.state.as_ref()?.running.as_ref()?;
+        Some(running.started_at.as_ref()?.0.as_second())
+    });
+    since.any(|second| second < started)
 }
 
 fn names(pods: &[Pod]) -> Vec<String> {
@@ -64,6 +88,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_a_pod_said_before_the_cluster_was_started_does_not_count() {
+        let running = json!({ "name": "a", "image": "", "imageID": "", "ready": true,
+            "restartCount": 0, "state": { "running": { "startedAt": "1970-01-01T00:01:40Z" } } });
+        let pod: Pod =
+            serde_json::from_value(json!({ "status": { "containerStatuses": [running] } }))
+                .unwrap();
+        assert!(is_of_before(&pod, 101));
+        assert!(!is_of_before(&pod, 100));
+    }
 
     #[test]
     fn a_pod_without_its_program_is_not_waited_for() {
