@@ -370,7 +370,10 @@ impl Index {
             return;
         }
         match object.kind.as_str() {
-            "WorkloadEntry" => self.mark_selecting(&object.namespace),
+            istio::WORKLOAD_ENTRY => {
+                self.mark_selecting(&object.namespace);
+                self.mark_services(&object.namespace);
+            }
             "ServiceEntry" => self.set_selector(&object, selector),
             _ => {}
         }
@@ -406,6 +409,15 @@ impl Index {
         self.dirty
             .istio
             .extend(entries.map(|(object, _)| object.clone()));
+    }
+
+    /// Marks the services of a namespace that select workloads.
+    fn mark_services(&mut self, namespace: &str) {
+        let services = Key::range(&self.services, namespace);
+        let selecting = services.filter(|(_, service)| !service.selector.is_empty());
+        self.dirty
+            .services
+            .extend(selecting.map(|(key, _)| key.clone()));
     }
 
     // --- outputs ---

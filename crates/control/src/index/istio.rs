@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use super::scope::OwnedSidecar;
 use super::{Index, Key, Output, Rank, Verdict, allocations, audience};
 
+/// The kind of workloads outside of the cluster.
+pub(super) const WORKLOAD_ENTRY: &str = "WorkloadEntry";
+
 impl Index {
     /// Computes what follows from an object.
     pub(super) fn compute_istio(&mut self, object: &ObjectRef) {
@@ -39,7 +42,7 @@ impl Index {
             Ok(lowered) => self.lowered_outputs(object, &source, lowered),
             Err(_) => Vec::new(),
         };
-        if object.kind == "WorkloadEntry" {
+        if object.kind == WORKLOAD_ENTRY {
             outputs.extend(self.entry_workload(value));
         }
         self.outputs.set(object, Rank::of_user(&source), outputs);
@@ -85,16 +88,30 @@ impl Index {
         outputs
     }
 
+    /// The WorkloadEntries of a namespace that are valid.
+    pub(super) fn workload_entries<'a>(
+        &'a self,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = SelectedWorkload> + 'a {
+        let first = ObjectRef {
+            kind: WORKLOAD_ENTRY.into(),
+            namespace: namespace.to_owned(),
+            name: String::new(),
+        };
+        let entries = self.istio.range(first..);
+        let entries = entries.take_while(move |(object, _)| {
+            object.kind == WORKLOAD_ENTRY && object.namespace == namespace
+        });
+        entries.filter_map(|(_, value)| lower::workload_entry(value).ok())
+    }
+
     /// The workloads that a ServiceEntry selects: WorkloadEntries and pods of its namespace.
     fn selected_workloads(&self, object: &ObjectRef) -> Vec<SelectedWorkload> {
         let selecting = self.selecting.get(&object.namespace);
         let Some(selector) = selecting.and_then(|entries| entries.get(object)) else {
             return Vec::new();
         };
-        let entries = self.istio.iter().filter(|(entry, _)| {
-            entry.kind == "WorkloadEntry" && entry.namespace == object.namespace
-        });
-        let entries = entries.filter_map(|(_, value)| lower::workload_entry(value).ok());
+        let entries = self.workload_entries(&object.namespace);
         let pods = Key::range(&self.pods, &object.namespace);
         let pods = pods.filter_map(|(_, pod)| pod.as_selected(&self.locality_of(pod)));
         let all = entries.chain(pods);

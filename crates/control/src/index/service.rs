@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use lateen_api::service::{self, Target};
 use lateen_model::endpoint::{Endpoint, Endpoints, Health};
 use lateen_model::service::ServiceKey;
-use lateen_model::{Body, Labels};
+use lateen_model::{Body, Labels, selects};
 
-use super::input::{Service, SliceEndpoint};
+use super::input::{Service, SliceEndpoint, TargetPort};
 use super::{Index, Key, Output, Rank, audience};
 
 impl Index {
@@ -57,6 +57,9 @@ impl Index {
                 }
             }
         }
+        for endpoint in self.selected_entries(key, service) {
+            endpoints.entry(endpoint.address).or_insert(endpoint);
+        }
         let mut endpoints: Vec<Endpoint> = endpoints.into_values().collect();
         for endpoint in &mut endpoints {
             endpoint.ports.sort_unstable();
@@ -66,6 +69,42 @@ impl Index {
             service: name,
             endpoints,
         }
+    }
+
+    /// The WorkloadEntries that a Service selects, as endpoints. Those that are known by a name only
+    /// are left out, as by Istio.
+    fn selected_entries(&self, key: &Key, service: &Service) -> Vec<Endpoint> {
+        if service.selector.is_empty() {
+            return Vec::new();
+        }
+        let entries = self.workload_entries(&key.namespace);
+        let selected = entries.filter(|entry| selects(&service.selector, &entry.labels));
+        let endpoints = selected.filter_map(|entry| {
+            let ports = service.ports.iter().map(|port| {
+                let named = |name: &str| entry.ports.get(name).copied();
+                let target = match &port.target {
+                    TargetPort::Number(number) => Some(*number),
+                    TargetPort::Name(name) => named(name),
+                };
+                let target = named(&port.name).or(target);
+                (port.number, target.unwrap_or(port.number))
+            });
+            Some(Endpoint {
+                address: entry.address.parse().ok()?,
+                ports: ports.collect(),
+                weight: entry.weight.max(1),
+                health: if entry.is_ready {
+                    Health::Ready
+                } else {
+                    Health::NotReady
+                },
+                locality: entry.locality,
+                is_meshed: entry.is_meshed,
+                service_account: entry.service_account,
+                labels: entry.labels,
+            })
+        });
+        endpoints.collect()
     }
 
     /// An endpoint with what its pod says. One whose pod is not known yet is left out: without

@@ -619,6 +619,43 @@ fn a_service_entry_without_addresses_is_given_some_and_keeps_them() {
     assert_eq!(model_service(&index, name).addresses, addresses);
 }
 
+#[test]
+fn a_service_selects_workload_entries_beside_pods() {
+    let entry =
+        |name: &str, spec: Value| istio("WorkloadEntry", name, "2026-01-01T00:00:00Z", &spec);
+    let mut index = with(bookinfo());
+    let vm = json!({
+        "address": "10.9.0.1", "labels": { "app": "reviews", "version": "v9" },
+        "ports": { "web": 9999 }, "weight": 7, "locality": "r/z", "serviceAccount": "vm",
+    });
+    index.apply(entry("vm", vm));
+    index.apply(entry(
+        "named",
+        json!({ "address": "vm.com", "labels": { "app": "reviews" } }),
+    ));
+    index.apply(entry(
+        "other",
+        json!({ "address": "10.9.0.2", "labels": { "app": "ratings" } }),
+    ));
+    index.settle();
+    let all = endpoints(&index, REVIEWS).endpoints;
+    assert_eq!(all.len(), 3);
+    let vm = &all[0];
+    assert_eq!(vm.address.to_string(), "10.9.0.1");
+    assert_eq!((&vm.ports[..], vm.weight), (&[(80, 9999)][..], 7));
+    assert_eq!(
+        (vm.locality.as_str(), vm.service_account.as_str()),
+        ("r/z", "vm")
+    );
+    assert_eq!(vm.labels["version"], "v9");
+    let kind = lateen_api::KINDS
+        .iter()
+        .find(|kind| kind.kind == "WorkloadEntry");
+    index.delete(InputKind::Istio(kind.unwrap()), Key::new("default", "vm"));
+    index.settle();
+    assert_eq!(endpoints(&index, REVIEWS).endpoints.len(), 2);
+}
+
 /// One event of a history: an object of the pool is applied in one of two states, or deleted.
 fn history() -> impl Strategy<Value = Vec<(usize, u8)>> {
     proptest::collection::vec((0..pool(0).len(), 0..3u8), 0..40)
