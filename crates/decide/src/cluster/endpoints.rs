@@ -185,12 +185,17 @@ impl Tier {
     }
 }
 
+/// The weight of an endpoint: at least 1.
+fn weight((endpoint, _): &(Endpoint, Option<Place>)) -> u32 {
+    endpoint.weight.max(1)
+}
+
 /// What a table is built of: endpoints with their shares of the whole tier.
 fn hashed(tier: &[(Endpoint, Option<Place>)], start: usize) -> Vec<(u32, String, f64)> {
     let place = |one: &(Endpoint, Option<Place>)| one.1.unwrap_or_default();
     let weight_of = |pool: u32| -> f64 {
         let same = tier.iter().filter(|one| place(one).pool == pool);
-        same.map(|(endpoint, _)| f64::from(endpoint.weight)).sum()
+        same.map(|one| f64::from(weight(one))).sum()
     };
     // Each pool is one run: its weight is summed up once.
     let mut last = None;
@@ -202,7 +207,7 @@ fn hashed(tier: &[(Endpoint, Option<Place>)], start: usize) -> Vec<(u32, String,
             _ => weight_of(pool),
         };
         last = Some((pool, sum));
-        let share = f64::from(share) * f64::from(one.0.weight) / sum;
+        let share = f64::from(share) * f64::from(weight(one)) / sum;
         let at = u32::try_from(at).unwrap_or(u32::MAX);
         hashed.push((at, one.0.address.to_string(), share));
     }
@@ -213,7 +218,6 @@ fn hashed(tier: &[(Endpoint, Option<Place>)], start: usize) -> Vec<(u32, String,
 
 impl Pool {
     fn new(start: usize, members: &[(Endpoint, Option<Place>)]) -> Self {
-        let weight = |one: &(Endpoint, Option<Place>)| one.0.weight.max(1);
         let first = members.first().map_or(1, weight);
         let differ = members.iter().any(|one| weight(one) != first);
         let weights = differ.then(|| {

@@ -1,5 +1,6 @@
 //! Choices among endpoints, counted over many draws whose bits cover all values evenly.
 
+mod any;
 mod localities;
 mod outliers;
 mod warm;
