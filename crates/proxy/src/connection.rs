@@ -4,6 +4,7 @@
 //! serve ─ original destination ─ loop? ─► carry
 //! carry ─ rules of the plan ─┬─ nothing to look at ────────────► tcp
 //!                            ├─ first bytes: HTTP/1 ───────────► http::serve
+//!                            ├─ first bytes: HTTP/2 ───────────► h2::serve
 //!                            ├─ first bytes: TLS, by its name ─► tcp
 //!                            ├─ first bytes: anything else ────► tcp
 //!                            └─ silence on an undeclared port ─► dial, whoever speaks first decides
@@ -20,6 +21,7 @@ use lateen_wire::sniff::Verdict;
 use tokio::net::TcpStream;
 
 use crate::activity::Counted;
+use crate::h2;
 use crate::http;
 use crate::side::Side;
 use crate::sys;
@@ -96,14 +98,24 @@ pub async fn carry(worker: &Rc<Worker>, transport: Transport, origin: Origin) {
     match first {
         First::Gone => {}
         First::Said(verdict) if Rules::of(&worker.view(), origin).takes_http(verdict) => {
-            http::serve(Rc::clone(worker), side, origin).await;
+            serve_http(worker, side, origin, verdict).await;
         }
         First::Said(verdict) => Box::pin(tcp::serve(worker, side, origin, verdict)).await,
         First::Silence => {
-            if let Some(side) = Box::pin(tcp::serve_undeclared(worker, side, origin)).await {
-                http::serve(Rc::clone(worker), side, origin).await;
+            let found = Box::pin(tcp::serve_undeclared(worker, side, origin)).await;
+            if let Some((side, verdict)) = found {
+                serve_http(worker, side, origin, verdict).await;
             }
         }
+    }
+}
+
+/// Serves a connection of HTTP, in the version with which it begins.
+async fn serve_http(worker: &Rc<Worker>, side: Side, origin: Origin, verdict: Verdict) {
+    if verdict == Verdict::Http2 {
+        Box::pin(h2::serve(Rc::clone(worker), side, origin)).await;
+    } else {
+        http::serve(Rc::clone(worker), side, origin).await;
     }
 }
 

@@ -48,7 +48,11 @@ pub async fn serve(worker: &Rc<Worker>, side: Side, origin: Origin, verdict: Ver
 
 /// Carries a connection whose client has been silent: dials the upstream and watches both sides.
 /// Answers the connection if it is HTTP after all.
-pub async fn serve_undeclared(worker: &Rc<Worker>, mut side: Side, origin: Origin) -> Option<Side> {
+pub async fn serve_undeclared(
+    worker: &Rc<Worker>,
+    mut side: Side,
+    origin: Origin,
+) -> Option<(Side, Verdict)> {
     let course = Course::choose(worker, origin, Verdict::Tcp, &side);
     let mut upstream = match course.connect(worker).await {
         Ok(upstream) => upstream,
@@ -62,12 +66,15 @@ pub async fn serve_undeclared(worker: &Rc<Worker>, mut side: Side, origin: Origi
         Spoke::Client(verdict) => verdict,
     };
     let takes_http = Rules::of(&worker.view(), origin).takes_http(verdict);
+    if takes_http && verdict == Verdict::Http2 {
+        return Some((side, verdict)); // Its streams have connections of their own.
+    }
     if takes_http && verdict == Verdict::Http1 {
         // Nothing was said on it, so the first request may use it.
         if let Ok((key, _)) = course.target {
             worker.pools.checkin(key, upstream.transport, clock::now());
         }
-        return Some(side);
+        return Some((side, verdict));
     }
     if verdict == Verdict::Tls {
         let named = Course::choose(worker, origin, verdict, &side);
@@ -179,7 +186,16 @@ impl Course {
                      address,
                      mark,
                      load,
-                 }| { (upstream::Key { address, mark }, load.cloned()) },
+                     ..
+                 }| {
+                    let version = upstream::Version::Http1;
+                    let key = upstream::Key {
+                        address,
+                        mark,
+                        version,
+                    };
+                    (key, load.cloned())
+                },
             ),
             key,
             cluster: cluster.to_owned(),

@@ -6,7 +6,7 @@ pub mod pool;
 use lateen_decide::Load;
 
 pub use connect::{Connector, Error as ConnectError};
-pub use pool::{Key, Pools};
+pub use pool::{Key, Pools, Version};
 
 /// Counts one request or connection towards the load of an endpoint until it is dropped.
 #[derive(Debug)]

@@ -44,6 +44,8 @@ pub struct Target<'p> {
     pub mark: Mark,
     /// The load that it counts towards.
     pub load: Option<&'p Arc<Load>>,
+    /// What is declared to be spoken there.
+    pub declared: Protocol,
 }
 
 /// A cluster that was decided on, with what logs and metrics say about it.
@@ -98,14 +100,16 @@ impl<'p> Rules<'p> {
     /// Answers whether a connection that begins like this is served as HTTP.
     pub fn takes_http(&self, verdict: Verdict) -> bool {
         match self.of {
-            Of::Outbound(outbound) => outbound.http.is_some() && verdict == Verdict::Http1,
+            Of::Outbound(outbound) => {
+                outbound.http.is_some() && matches!(verdict, Verdict::Http1 | Verdict::Http2)
+            }
             // A port that is declared HTTP takes nothing else: what is no request is answered 400.
-            // HTTP/2 and TLS are carried as bytes, to the application that understands them.
+            // TLS is carried as bytes, to the application that understands it.
             Of::Inbound(inbound) => match inbound.protocol {
                 Protocol::Http | Protocol::Http2 | Protocol::Grpc | Protocol::GrpcWeb => {
-                    !matches!(verdict, Verdict::Http2 | Verdict::Tls)
+                    verdict != Verdict::Tls
                 }
-                Protocol::Unknown => verdict == Verdict::Http1,
+                Protocol::Unknown => matches!(verdict, Verdict::Http1 | Verdict::Http2),
                 Protocol::Https | Protocol::Tls | Protocol::Tcp | Protocol::Udp => false,
             },
             // Nothing passes an HTTP listener at the edge without being read as HTTP.
@@ -160,6 +164,10 @@ impl<'p> Rules<'p> {
                 address: self.origin.destination,
                 mark: Mark::Inbound,
                 load: None,
+                declared: match self.of {
+                    Of::Inbound(inbound) => inbound.protocol,
+                    Of::Outbound(_) | Of::Gateway(_) | Of::Gone => Protocol::Unknown,
+                },
             }),
             service: Service::Inbound(self.published.inbound_service(port)),
             cluster: match self.of {
@@ -185,6 +193,7 @@ impl<'p> Rules<'p> {
                     address: endpoint.address,
                     mark: Mark::Outbound,
                     load: Some(&endpoint.load),
+                    declared: cluster.protocol,
                 })
                 .ok_or(Reason::NoHealthyUpstream),
             // At a gateway the dialled address is the gateway itself.
@@ -195,6 +204,7 @@ impl<'p> Rules<'p> {
                 address: self.origin.destination,
                 mark: Mark::Outbound,
                 load: None,
+                declared: cluster.protocol,
             }),
             Upstream::BlackHole => Err(Reason::BlackHole),
         };

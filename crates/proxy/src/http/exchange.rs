@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use lateen_model::Reason;
-use lateen_wire::h1::head::{Persistence, Version};
+use lateen_wire::h1::head::{Persistence, Version as HttpVersion};
 
 use super::Next;
 use super::client::{self, Client, NoHead};
@@ -13,9 +13,13 @@ use super::respond::{self, Answer};
 use super::transfer::{About, Done, Failure, Transfer};
 use super::workspace::{Extent, Workspace};
 use crate::connection::rules::{Chosen, Rules, Target};
+use crate::h2::{self, Fault};
 use crate::side::Side;
-use crate::upstream::{self, Active};
+use crate::upstream::{self, Active, Version};
 use crate::worker::Worker;
+
+/// How often a request is sent again whose stream the upstream refused.
+const MOST_REFUSED: u32 = 2;
 
 /// How a request ended.
 enum End {
@@ -75,7 +79,12 @@ async fn forward(
     let worker = Rc::clone(&client.worker);
     let _active = target.load.map(Active::begin);
     let Target { address, mark, .. } = target;
-    let key = upstream::Key { address, mark };
+    let is_http2 = client.side.transport.is_stream();
+    let key = upstream::Key {
+        address,
+        mark,
+        version: h2::upstream_protocol(target.declared, is_http2, client.origin.door),
+    };
     let is_idempotent = request_head::is_idempotent(about.method);
     let mut pooled = checkout(
         &worker,
@@ -83,6 +92,7 @@ async fn forward(
         is_idempotent && work.extent != Extent::Streamed,
     );
     record.sends_upgrade = request_head::send(client, work, address);
+    let mut refused = 0;
     loop {
         let is_reused = pooled.is_some();
         let mut upstream = match pooled.take() {
@@ -101,7 +111,11 @@ async fn forward(
         upstream.buffer.discard(&worker.buffers);
         let is_unseen = work.to_upstream.written() == 0;
         let is_stale = is_reused && matches!(failure, Failure::NoResponse);
-        if is_stale && work.to_upstream.can_repeat() && (is_idempotent || is_unseen) {
+        let is_refused = upstream.transport.fault() == Some(Fault::Refused);
+        refused += u32::from(is_refused);
+        let is_safe = is_refused && refused <= MOST_REFUSED
+            || is_stale && (is_idempotent || is_unseen);
+        if is_safe && work.to_upstream.can_repeat() {
             work.to_upstream.repeat(record.head_bytes);
             continue;
         }
@@ -140,7 +154,13 @@ fn checkout(worker: &Worker, key: upstream::Key, can_repeat: bool) -> Option<Sid
 /// that of every exchange larger.
 async fn connect(worker: &Worker, key: upstream::Key) -> Option<Side> {
     let limit = worker.profile.timeouts.connect;
-    match Box::pin(worker.connector.connect(key.address, key.mark, limit)).await {
+    let opened = match key.version {
+        Version::Http1 => {
+            Box::pin(worker.connector.connect(key.address, key.mark, limit)).await
+        }
+        Version::Http2 => Box::pin(worker.pools.streams.open(worker, key)).await,
+    };
+    match opened {
         Ok(transport) => Some(Side::new(transport)),
         Err(error) => {
             tracing::debug!(address = %key.address, %error, "cannot connect to the upstream");
@@ -191,7 +211,7 @@ fn failed(
         return End::refuse(reason);
     }
     record.broke_off(reason);
-    if about.version == Version::Http10 {
+    if about.version == HttpVersion::Http10 {
         // An orderly end would tell an HTTP/1.0 client that its response is complete.
         client.side.transport.reset_on_drop();
     }

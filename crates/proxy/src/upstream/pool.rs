@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::clock::Instant;
+use crate::h2::Upstreams;
 use crate::sys::Mark;
 use crate::transport::Transport;
 
@@ -25,11 +26,24 @@ pub struct Key {
     pub address: SocketAddr,
     /// Whose traffic it carries.
     pub mark: Mark,
+    /// What is spoken on it.
+    pub version: Version,
 }
 
-/// The idle connections of a worker.
+/// What is spoken on a connection to an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// HTTP/1.1, or bytes.
+    Http1,
+    /// HTTP/2 by prior knowledge.
+    Http2,
+}
+
+/// The idle connections of a worker, and those of HTTP/2, which are shared while they are in use.
 #[derive(Debug, Default)]
 pub struct Pools {
+    /// Those of HTTP/2.
+    pub streams: Upstreams,
     idle: RefCell<HashMap<Key, Vec<Idle>, BuildHasherDefault<AddressHasher>>>,
 }
 
@@ -61,6 +75,9 @@ impl Pools {
 
     /// Takes a connection back for the next exchange.
     pub fn checkin(&self, key: Key, transport: Transport, now: Instant) {
+        if transport.is_stream() {
+            return; // Its connection is shared, and is not given away.
+        }
         let mut idle = self.idle.borrow_mut();
         let list = idle.entry(key).or_default();
         if list.len() < MOST_IDLE {
@@ -74,6 +91,7 @@ impl Pools {
     /// Drops what has been idle for too long, what its peer has closed, and what goes to addresses
     /// that are not wanted any more.
     pub fn sweep(&self, now: Instant, limit: Duration, is_wanted: impl Fn(Key) -> bool) {
+        self.streams.sweep(now, limit, &is_wanted);
         self.idle.borrow_mut().retain(|key, list| {
             if !is_wanted(*key) {
                 return false;
@@ -85,9 +103,10 @@ impl Pools {
         });
     }
 
-    /// The number of idle connections.
+    /// The number of connections.
     pub fn len(&self) -> usize {
-        self.idle.borrow().values().map(Vec::len).sum()
+        let idle: usize = self.idle.borrow().values().map(Vec::len).sum();
+        idle + self.streams.len()
     }
 
     /// Answers whether there are none.
@@ -107,7 +126,8 @@ impl std::hash::Hash for Key {
                 state.write(&bits);
             }
         }
-        state.write_u32(u32::from(self.address.port()) << 16 | self.mark.number());
+        let version = u32::from(self.version == Version::Http2) << 15;
+        state.write_u32(u32::from(self.address.port()) << 16 | version | self.mark.number());
     }
 }
 
@@ -149,6 +169,7 @@ mod tests {
         Key {
             address: SocketAddr::from(([10, 0, 0, 1], port)),
             mark: Mark::Outbound,
+            version: Version::Http1,
         }
     }
 
