@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use lateen_decide::Inspect;
+use lateen_wire::h1::request::Method;
 use lateen_wire::sniff::Verdict;
 use tokio::net::TcpStream;
 
@@ -97,6 +98,9 @@ pub async fn carry(worker: &Rc<Worker>, transport: Transport, origin: Origin) {
     // What carries bytes is boxed, once per connection, so that connections of HTTP are smaller.
     match first {
         First::Gone => {}
+        First::Said(Verdict::Tcp) if is_no_request(worker, &side, origin) => {
+            tracing::debug!(?origin, "closed a connection that does not speak HTTP");
+        }
         First::Said(verdict) if Rules::of(&worker.view(), origin).takes_http(verdict) => {
             serve_http(worker, side, origin, verdict).await;
         }
@@ -108,6 +112,15 @@ pub async fn carry(worker: &Rc<Worker>, transport: Transport, origin: Origin) {
             }
         }
     }
+}
+
+/// Answers whether a connection has to speak HTTP and does not: an answer would be in a language
+/// that its client does not understand (RFC 9113 §3.4 wants it closed). What begins like a request
+/// is answered 400.
+fn is_no_request(worker: &Worker, side: &Side, origin: Origin) -> bool {
+    let mut words = side.buffer.bytes().split(|byte| !byte.is_ascii_uppercase());
+    let word = words.next().unwrap_or_default();
+    Method::of(word) == Method::Other && Rules::of(&worker.view(), origin).takes_http(Verdict::Tcp)
 }
 
 /// Serves a connection of HTTP, in the version with which it begins.

@@ -104,7 +104,8 @@ impl Observer {
         self.refill(now);
         while !input.is_empty() {
             if self.skip > 0 {
-                let count = usize::try_from(self.skip).map_or(input.len(), |it| it.min(input.len()));
+                let count =
+                    usize::try_from(self.skip).map_or(input.len(), |it| it.min(input.len()));
                 self.skip -= u32::try_from(count).unwrap_or(self.skip);
                 input = &input[count..];
                 continue;

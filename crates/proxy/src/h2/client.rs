@@ -132,12 +132,17 @@ impl Upstreams {
         let mut open = self.open.borrow_mut();
         let list = open.get_mut(&key)?;
         list.retain(|connection| connection.is_open());
-        list.iter().find(|connection| connection.has_room()).cloned()
+        list.iter()
+            .find(|connection| connection.has_room())
+            .cloned()
     }
 
     async fn connect(&self, worker: &Worker, key: Key) -> Result<Rc<Connection>, ConnectError> {
         let limit = worker.profile.timeouts.connect;
-        let transport = worker.connector.connect(key.address, key.mark, limit).await?;
+        let transport = worker
+            .connector
+            .connect(key.address, key.mark, limit)
+            .await?;
         let local = transport.local_addr();
         let watch = Rc::new(Watch::new(Observer::of_server()));
         let io = Io::new(transport, Vec::new(), Rc::clone(&watch));

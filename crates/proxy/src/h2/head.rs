@@ -69,7 +69,10 @@ pub(super) fn write_request(
     line(out, [method.as_bytes(), b" ", target, b" HTTP/1.1"]);
     if let Some(authority) = authority {
         let hosts = head.headers.get_all(HOST);
-        if !hosts.iter().all(|it| it.as_bytes().eq_ignore_ascii_case(authority)) {
+        if !hosts
+            .iter()
+            .all(|it| it.as_bytes().eq_ignore_ascii_case(authority))
+        {
             return Err(Malformed::Host);
         }
         line(out, [b"host: ", authority]);
@@ -103,6 +106,12 @@ pub(super) fn write_request(
 /// target, which overrides the host.
 fn path(head: &request::Parts) -> Result<&[u8], Malformed> {
     let path = head.uri.path_and_query().ok_or(Malformed::Path)?.as_str();
+    // A URI without an authority and a path says that its path is `/`; its parts know better.
+    let has_path =
+        head.uri.authority().is_some() || head.uri.clone().into_parts().path_and_query.is_some();
+    if !has_path {
+        return Err(Malformed::Path);
+    }
     let is_asterisk = path == "*" && head.method == Method::OPTIONS;
     if path.starts_with('/') || is_asterisk {
         return Ok(path.as_bytes());
@@ -255,7 +264,15 @@ pub(super) fn write_response(
         head.status
     };
     let reason = status.canonical_reason().unwrap_or_default();
-    line(out, [b"HTTP/1.1 ", status.as_str().as_bytes(), b" ", reason.as_bytes()]);
+    line(
+        out,
+        [
+            b"HTTP/1.1 ",
+            status.as_str().as_bytes(),
+            b" ",
+            reason.as_bytes(),
+        ],
+    );
     for (name, value) in &head.headers {
         if switched.is_none() || name != CONTENT_LENGTH {
             line(out, [name.as_str().as_bytes(), b": ", value.as_bytes()]);
@@ -265,7 +282,10 @@ pub(super) fn write_response(
         line(out, [b"connection: upgrade"]);
         line(out, [b"upgrade: ", &protocol[..]]);
         if let Some(accept) = accept {
-            line(out, [SEC_WEBSOCKET_ACCEPT.as_bytes(), b": ", accept.as_bytes()]);
+            line(
+                out,
+                [SEC_WEBSOCKET_ACCEPT.as_bytes(), b": ", accept.as_bytes()],
+            );
         }
         out.extend_from_slice(b"\r\n");
         return Framing::Plain;
@@ -273,7 +293,10 @@ pub(super) fn write_response(
     let is_tunnel = asked.method == Verb::Connect && is_success;
     let is_bare = asked.method == Verb::Head
         || head.status.is_informational()
-        || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        || matches!(
+            head.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
     let has_length = head.headers.contains_key(CONTENT_LENGTH);
     let framing = match (has_body, has_length) {
         _ if is_tunnel => Framing::Plain,

@@ -32,7 +32,9 @@ impl Io {
     }
 
     fn transport(&mut self) -> io::Result<&mut Transport> {
-        self.transport.as_mut().ok_or(io::ErrorKind::NotConnected.into())
+        self.transport
+            .as_mut()
+            .ok_or(io::ErrorKind::NotConnected.into())
     }
 }
 

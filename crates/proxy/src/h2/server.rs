@@ -195,8 +195,7 @@ async fn linger(mut transport: Transport) {
     let read = poll_fn(|cx| {
         loop {
             let mut room = tokio::io::ReadBuf::new(&mut room);
-            let read: io::Result<()> =
-                std::task::ready!(transport.poll_read_into(cx, &mut room));
+            let read: io::Result<()> = std::task::ready!(transport.poll_read_into(cx, &mut room));
             let count = room.filled().len();
             left.set(left.get().saturating_sub(count));
             if read.is_err() || count == 0 || left.get() == 0 {

@@ -113,12 +113,17 @@ async fn forward(
         let is_stale = is_reused && matches!(failure, Failure::NoResponse);
         let is_refused = upstream.transport.fault() == Some(Fault::Refused);
         refused += u32::from(is_refused);
-        let is_safe = is_refused && refused <= MOST_REFUSED
-            || is_stale && (is_idempotent || is_unseen);
+        let is_safe =
+            is_refused && refused <= MOST_REFUSED || is_stale && (is_idempotent || is_unseen);
         if is_safe && work.to_upstream.can_repeat() {
             work.to_upstream.repeat(record.head_bytes);
             continue;
         }
+        let failure = match (failure, upstream.transport.fault()) {
+            // What HTTP/2 forbids is as little of a response as half a head.
+            (Failure::NoResponse, Some(Fault::Protocol)) => Failure::PartialHead,
+            (failure, _) => failure,
+        };
         return failed(client, work, failure, about, record);
     }
 }
@@ -155,9 +160,7 @@ fn checkout(worker: &Worker, key: upstream::Key, can_repeat: bool) -> Option<Sid
 async fn connect(worker: &Worker, key: upstream::Key) -> Option<Side> {
     let limit = worker.profile.timeouts.connect;
     let opened = match key.version {
-        Version::Http1 => {
-            Box::pin(worker.connector.connect(key.address, key.mark, limit)).await
-        }
+        Version::Http1 => Box::pin(worker.connector.connect(key.address, key.mark, limit)).await,
         Version::Http2 => Box::pin(worker.pools.streams.open(worker, key)).await,
     };
     match opened {

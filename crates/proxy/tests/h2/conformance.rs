@@ -96,7 +96,11 @@ async fn answer(mut peer: Peer) {
         while let Some(end) = request_end(&heard) {
             let head = String::from_utf8_lossy(&heard).into_owned();
             heard.drain(..end);
-            let body = if head.starts_with("HEAD") { "" } else { "hello" };
+            let body = if head.starts_with("HEAD") {
+                ""
+            } else {
+                "hello"
+            };
             let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n{body}");
             if peer.stream.write_all(answer.as_bytes()).await.is_err() {
                 return;
