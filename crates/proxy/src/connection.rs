@@ -96,40 +96,40 @@ pub async fn carry(worker: &Rc<Worker>, transport: Transport, origin: Origin) {
         }
     };
     // What carries bytes is boxed, once per connection, so that connections of HTTP are smaller.
-    match first {
-        First::Gone => {}
+    let found = match first {
+        First::Gone => None,
         First::Said(Verdict::Tcp) if is_no_request(worker, &side, origin) => {
             tracing::debug!(?origin, "closed a connection that does not speak HTTP");
+            None
         }
         First::Said(verdict) if Rules::of(&worker.view(), origin).takes_http(verdict) => {
-            serve_http(worker, side, origin, verdict).await;
+            Some((side, verdict))
         }
-        First::Said(verdict) => Box::pin(tcp::serve(worker, side, origin, verdict)).await,
-        First::Silence => {
-            let found = Box::pin(tcp::serve_undeclared(worker, side, origin)).await;
-            if let Some((side, verdict)) = found {
-                serve_http(worker, side, origin, verdict).await;
-            }
+        First::Said(verdict) => {
+            Box::pin(tcp::serve(worker, side, origin, verdict)).await;
+            None
         }
+        First::Silence => Box::pin(tcp::serve_undeclared(worker, side, origin)).await,
+    };
+    match found {
+        None => {}
+        Some((side, Verdict::Http2)) => {
+            Box::pin(h2::serve(Rc::clone(worker), side, origin)).await;
+        }
+        Some((side, _)) => http::serve(Rc::clone(worker), side, origin).await,
     }
 }
 
-/// Answers whether a connection has to speak HTTP and does not: an answer would be in a language
-/// that its client does not understand (RFC 9113 §3.4 wants it closed). What begins like a request
-/// is answered 400.
+/// Answers whether a connection that has to speak HTTP begins with what cannot be meant as a request
+/// of any version: no method, and no `/` anywhere. An answer would be in a language that its client
+/// does not speak (RFC 9113 §3.4 wants a wrong preface's connection closed). Anything else that is no
+/// request is answered 400.
 fn is_no_request(worker: &Worker, side: &Side, origin: Origin) -> bool {
-    let mut words = side.buffer.bytes().split(|byte| !byte.is_ascii_uppercase());
-    let word = words.next().unwrap_or_default();
-    Method::of(word) == Method::Other && Rules::of(&worker.view(), origin).takes_http(Verdict::Tcp)
-}
-
-/// Serves a connection of HTTP, in the version with which it begins.
-async fn serve_http(worker: &Rc<Worker>, side: Side, origin: Origin, verdict: Verdict) {
-    if verdict == Verdict::Http2 {
-        Box::pin(h2::serve(Rc::clone(worker), side, origin)).await;
-    } else {
-        http::serve(Rc::clone(worker), side, origin).await;
-    }
+    let bytes = side.buffer.bytes();
+    let mut words = bytes.split(|byte| !byte.is_ascii_uppercase());
+    Method::of(words.next().unwrap_or_default()) == Method::Other
+        && !bytes.contains(&b'/')
+        && Rules::of(&worker.view(), origin).takes_http(Verdict::Tcp)
 }
 
 /// Answers whether a connection was dialled to a port of the proxy to which others are redirected:

@@ -10,7 +10,7 @@ use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ::h2::server::{Builder, Connection, SendResponse};
@@ -44,6 +44,10 @@ const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
 
 /// What happens next on a connection.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it is looked at where it is made; a box would be an allocation per request"
+)]
 enum Event {
     /// A request came.
     Request(Request<RecvStream>, SendResponse<Bytes>),
@@ -67,7 +71,7 @@ pub async fn serve(worker: Rc<Worker>, mut side: Side, origin: Origin) {
     let io = Io::new(side.transport, ahead, Rc::clone(&watch));
     let limit = worker.profile.timeouts.head;
     let is_orderly = match tokio::time::timeout(limit, builder().handshake(io)).await {
-        Ok(Ok(connection)) => run(&worker, connection, origin, &watch).await,
+        Ok(Ok(connection)) => Box::pin(run(&worker, connection, origin, &watch)).await,
         Ok(Err(_)) | Err(_) => false,
     };
     let returned = watch.returned.take();
@@ -103,16 +107,8 @@ async fn run(
     let mut draining = pin!(draining(worker, origin));
     loop {
         let event = poll_fn(|cx| {
-            match connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => {
-                    return Poll::Ready(Event::Request(request, respond));
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    tracing::debug!(%error, peer = %origin.peer, "a connection of HTTP/2 failed");
-                    return Poll::Ready(Event::Failed);
-                }
-                Poll::Ready(None) => return Poll::Ready(Event::Closed),
-                Poll::Pending => {}
+            if let Poll::Ready(event) = poll_accept(cx, &mut connection, origin) {
+                return Poll::Ready(event);
             }
             if let Some(flood) = watch.flood().filter(|_| is_orderly) {
                 return Poll::Ready(Event::Flood(flood));
@@ -140,12 +136,11 @@ async fn run(
                 connection.graceful_shutdown();
             }
             Event::Idle if is_ending => return is_orderly,
+            Event::Idle if watch.active() > 0 => {}
             Event::Idle => {
-                if watch.active() == 0 {
-                    is_ending = true;
-                    deadline.set(clock::now().checked_add(FAREWELL));
-                    connection.graceful_shutdown();
-                }
+                is_ending = true;
+                deadline.set(clock::now().checked_add(FAREWELL));
+                connection.graceful_shutdown();
             }
             Event::Flood(flood) => {
                 tracing::debug!(%flood, peer = %origin.peer, "closed a connection that floods");
@@ -156,6 +151,22 @@ async fn run(
             }
         }
     }
+}
+
+/// What `h2` has to say.
+fn poll_accept(
+    cx: &mut Context<'_>,
+    connection: &mut Connection<Io, Bytes>,
+    origin: Origin,
+) -> Poll<Event> {
+    connection.poll_accept(cx).map(|accepted| match accepted {
+        Some(Ok((request, respond))) => Event::Request(request, respond),
+        Some(Err(error)) => {
+            tracing::debug!(%error, peer = %origin.peer, "a connection of HTTP/2 failed");
+            Event::Failed
+        }
+        None => Event::Closed,
+    })
 }
 
 /// Ready when this connection is to end because the proxy does.

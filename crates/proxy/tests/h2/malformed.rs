@@ -31,159 +31,161 @@ async fn refused(world: &World, name: &str, frames: &[u8]) {
     assert_eq!(raw.refusal().await, PROTOCOL_ERROR, "{name}");
 }
 
+/// Heads that break a rule, by its name.
+const HEADS: &[(&str, &[Fields])] = &[
+    ("uppercase", &[GET, &[("X-A", b"1")]]),
+    ("connection", &[GET, &[("connection", b"close")]]),
+    ("keep-alive", &[GET, &[("keep-alive", b"1")]]),
+    (
+        "proxy-connection",
+        &[GET, &[("proxy-connection", b"close")]],
+    ),
+    (
+        "transfer-encoding",
+        &[GET, &[("transfer-encoding", b"chunked")]],
+    ),
+    ("upgrade", &[GET, &[("upgrade", b"websocket")]]),
+    ("te", &[GET, &[("te", b"gzip")]]),
+    ("second path", &[GET, &[(":path", b"/b")]]),
+    ("late pseudo header", &[&[("a", b"b")], GET]),
+    ("unknown pseudo header", &[GET, &[(":who", b"me")]]),
+    ("response's pseudo header", &[GET, &[(":status", b"200")]]),
+    ("no pseudo header", &[&[("host", b"shop")]]),
+    (
+        "no path",
+        &[&[
+            (":method", b"GET"),
+            (":scheme", b"http"),
+            (":authority", b"a"),
+        ]],
+    ),
+    (
+        "no path, host alone",
+        &[&[(":method", b"GET"), (":scheme", b"http"), ("host", b"a")]],
+    ),
+    (
+        "empty path",
+        &[&[
+            (":method", b"GET"),
+            (":scheme", b"http"),
+            (":path", b""),
+            (":authority", b"a"),
+        ]],
+    ),
+    (
+        "no method",
+        &[&[(":scheme", b"http"), (":path", b"/"), (":authority", b"a")]],
+    ),
+    (
+        "no scheme",
+        &[&[(":method", b"GET"), (":path", b"/"), (":authority", b"a")]],
+    ),
+    (
+        "foreign scheme",
+        &[&[
+            (":method", b"GET"),
+            (":scheme", b"ftp"),
+            (":path", b"/"),
+            (":authority", b"a"),
+        ]],
+    ),
+    (
+        "absolute path",
+        &[&[
+            (":method", b"GET"),
+            (":scheme", b"http"),
+            (":path", b"http://b/"),
+            (":authority", b"a"),
+        ]],
+    ),
+    (
+        "path without a slash",
+        &[&[
+            (":method", b"GET"),
+            (":scheme", b"http"),
+            (":path", b"abc"),
+            (":authority", b"a"),
+        ]],
+    ),
+    (
+        "asterisk of a GET",
+        &[&[
+            (":method", b"GET"),
+            (":scheme", b"http"),
+            (":path", b"*"),
+            (":authority", b"a"),
+        ]],
+    ),
+    (
+        "space in the path",
+        &[&[
+            (":method", b"GET"),
+            (":scheme", b"http"),
+            (":path", b"/a HTTP/1.1"),
+            (":authority", b"a"),
+        ]],
+    ),
+    (
+        "line end in the path",
+        &[&[
+            (":method", b"GET"),
+            (":scheme", b"http"),
+            (":path", b"/\r\nx: y"),
+            (":authority", b"a"),
+        ]],
+    ),
+    (
+        "line end in the authority",
+        &[&[
+            (":method", b"GET"),
+            (":scheme", b"http"),
+            (":path", b"/"),
+            (":authority", b"a\r\nx: y"),
+        ]],
+    ),
+    (
+        "line end in the method",
+        &[&[
+            (":method", b"GET / HTTP/1.1\r\n"),
+            (":scheme", b"http"),
+            (":path", b"/"),
+            (":authority", b"a"),
+        ]],
+    ),
+    (
+        "line end in a value",
+        &[GET, &[("x-a", b"1\r\ntransfer-encoding: chunked")]],
+    ),
+    ("line feed in a value", &[GET, &[("x-a", b"1\nb: c")]]),
+    ("NUL in a value", &[GET, &[("x-a", b"1\0")]]),
+    ("colon in a name", &[GET, &[("x-a:b", b"1")]]),
+    ("space in a name", &[GET, &[("x a", b"1")]]),
+    ("white space before a value", &[GET, &[("x-a", b" 1")]]),
+    ("white space after a value", &[GET, &[("x-a", b"1\t")]]),
+    ("another host", &[GET, &[("host", b"elsewhere")]]),
+    (
+        "one host of two",
+        &[GET, &[("host", b"shop"), ("host", b"elsewhere")]],
+    ),
+    (
+        "a length that is none",
+        &[GET, &[("content-length", b"1x")]],
+    ),
+    (
+        "a length without a body",
+        &[GET, &[("content-length", b"5")]],
+    ),
+    (
+        "a protocol of a GET",
+        &[GET, &[(":protocol", b"websocket")]],
+    ),
+];
+
 #[test]
 fn heads_that_break_a_rule_reset_their_stream() {
-    let cases: &[(&str, &[Fields])] = &[
-        ("uppercase", &[GET, &[("X-A", b"1")]]),
-        ("connection", &[GET, &[("connection", b"close")]]),
-        ("keep-alive", &[GET, &[("keep-alive", b"1")]]),
-        (
-            "proxy-connection",
-            &[GET, &[("proxy-connection", b"close")]],
-        ),
-        (
-            "transfer-encoding",
-            &[GET, &[("transfer-encoding", b"chunked")]],
-        ),
-        ("upgrade", &[GET, &[("upgrade", b"websocket")]]),
-        ("te", &[GET, &[("te", b"gzip")]]),
-        ("second path", &[GET, &[(":path", b"/b")]]),
-        ("late pseudo header", &[&[("a", b"b")], GET]),
-        ("unknown pseudo header", &[GET, &[(":who", b"me")]]),
-        ("response's pseudo header", &[GET, &[(":status", b"200")]]),
-        ("no pseudo header", &[&[("host", b"shop")]]),
-        (
-            "no path",
-            &[&[
-                (":method", b"GET"),
-                (":scheme", b"http"),
-                (":authority", b"a"),
-            ]],
-        ),
-        (
-            "no path, host alone",
-            &[&[(":method", b"GET"), (":scheme", b"http"), ("host", b"a")]],
-        ),
-        (
-            "empty path",
-            &[&[
-                (":method", b"GET"),
-                (":scheme", b"http"),
-                (":path", b""),
-                (":authority", b"a"),
-            ]],
-        ),
-        (
-            "no method",
-            &[&[(":scheme", b"http"), (":path", b"/"), (":authority", b"a")]],
-        ),
-        (
-            "no scheme",
-            &[&[(":method", b"GET"), (":path", b"/"), (":authority", b"a")]],
-        ),
-        (
-            "foreign scheme",
-            &[&[
-                (":method", b"GET"),
-                (":scheme", b"ftp"),
-                (":path", b"/"),
-                (":authority", b"a"),
-            ]],
-        ),
-        (
-            "absolute path",
-            &[&[
-                (":method", b"GET"),
-                (":scheme", b"http"),
-                (":path", b"http://b/"),
-                (":authority", b"a"),
-            ]],
-        ),
-        (
-            "path without a slash",
-            &[&[
-                (":method", b"GET"),
-                (":scheme", b"http"),
-                (":path", b"abc"),
-                (":authority", b"a"),
-            ]],
-        ),
-        (
-            "asterisk of a GET",
-            &[&[
-                (":method", b"GET"),
-                (":scheme", b"http"),
-                (":path", b"*"),
-                (":authority", b"a"),
-            ]],
-        ),
-        (
-            "space in the path",
-            &[&[
-                (":method", b"GET"),
-                (":scheme", b"http"),
-                (":path", b"/a HTTP/1.1"),
-                (":authority", b"a"),
-            ]],
-        ),
-        (
-            "line end in the path",
-            &[&[
-                (":method", b"GET"),
-                (":scheme", b"http"),
-                (":path", b"/\r\nx: y"),
-                (":authority", b"a"),
-            ]],
-        ),
-        (
-            "line end in the authority",
-            &[&[
-                (":method", b"GET"),
-                (":scheme", b"http"),
-                (":path", b"/"),
-                (":authority", b"a\r\nx: y"),
-            ]],
-        ),
-        (
-            "line end in the method",
-            &[&[
-                (":method", b"GET / HTTP/1.1\r\n"),
-                (":scheme", b"http"),
-                (":path", b"/"),
-                (":authority", b"a"),
-            ]],
-        ),
-        (
-            "line end in a value",
-            &[GET, &[("x-a", b"1\r\ntransfer-encoding: chunked")]],
-        ),
-        ("line feed in a value", &[GET, &[("x-a", b"1\nb: c")]]),
-        ("NUL in a value", &[GET, &[("x-a", b"1\0")]]),
-        ("colon in a name", &[GET, &[("x-a:b", b"1")]]),
-        ("space in a name", &[GET, &[("x a", b"1")]]),
-        ("white space before a value", &[GET, &[("x-a", b" 1")]]),
-        ("white space after a value", &[GET, &[("x-a", b"1\t")]]),
-        ("another host", &[GET, &[("host", b"elsewhere")]]),
-        (
-            "one host of two",
-            &[GET, &[("host", b"shop"), ("host", b"elsewhere")]],
-        ),
-        (
-            "a length that is none",
-            &[GET, &[("content-length", b"1x")]],
-        ),
-        (
-            "a length without a body",
-            &[GET, &[("content-length", b"5")]],
-        ),
-        (
-            "a protocol of a GET",
-            &[GET, &[(":protocol", b"websocket")]],
-        ),
-    ];
     run(async || {
         let world = gateway(Protocol::Http);
-        for (name, fields) in cases {
+        for (name, fields) in HEADS {
             refused(&world, name, &frame(1, 5, 1, &block(fields))).await;
         }
         assert_eq!(world.dialled(), 0);

@@ -77,9 +77,8 @@ impl Server {
 
     pub(crate) async fn with(peer: Peer, builder: &h2::server::Builder) -> Self {
         let address = peer.address.to_string();
-        let mut connection = soon(builder.handshake(peer.stream))
-            .await
-            .expect("handshake");
+        let handshake = soon(builder.handshake(peer.stream));
+        let mut connection = Box::pin(handshake).await.expect("handshake");
         let (send, requests) = mpsc::unbounded_channel();
         let (commands, mut orders) = mpsc::unbounded_channel();
         tokio::task::spawn_local(async move {
