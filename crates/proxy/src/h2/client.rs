@@ -9,6 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
+use std::hash::BuildHasherDefault;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -30,6 +31,7 @@ use super::{CONNECTION_WINDOW, HEAD_BYTES, MOST_LOCAL_RESETS, MOST_STREAMS, SEND
 use crate::clock::{self, Instant};
 use crate::deadline::Deadline;
 use crate::transport::Transport;
+use crate::upstream::pool::AddressHasher;
 use crate::upstream::{ConnectError, Key};
 use crate::worker::Worker;
 
@@ -38,11 +40,13 @@ use crate::worker::Worker;
 /// where TCP would take a quarter of an hour.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
+type Hasher = BuildHasherDefault<AddressHasher>;
+
 /// The connections of a worker.
 #[derive(Debug, Default)]
 pub struct Upstreams {
-    open: RefCell<HashMap<Key, Vec<Rc<Connection>>>>,
-    dialling: RefCell<HashMap<Key, Rc<Dial>>>,
+    open: RefCell<HashMap<Key, Vec<Rc<Connection>>, Hasher>>,
+    dialling: RefCell<HashMap<Key, Rc<Dial>, Hasher>>,
 }
 
 /// A connection.

@@ -43,6 +43,11 @@ pub(super) enum Malformed {
     Space,
 }
 
+/// The length that a head declares; `h2` has compared it with DATA.
+pub(super) fn length(fields: &HeaderMap) -> Option<u64> {
+    fields.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// Writes the head of a client's request, and answers how its body is read.
 pub(super) fn write_request(
     out: &mut Vec<u8>,

@@ -4,6 +4,7 @@
 //! bytes then come in several reads. The peer gets its window back byte by byte as they are read.
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use ::h2::RecvStream;
 use bytes::{Buf, Bytes};
@@ -11,6 +12,9 @@ use http::HeaderMap;
 use lateen_wire::h1::chunked::{self, CRLF};
 
 use crate::buffer::{Buffer, Pool};
+
+/// How long the last, empty frame of a body is waited for.
+const LAST_FRAME: Duration = Duration::from_secs(1);
 
 /// A body that is read, and what comes before and after it.
 #[derive(Debug, Default)]
@@ -22,6 +26,8 @@ pub(super) struct Incoming {
     data: Bytes,
     body: Option<RecvStream>,
     framing: Framing,
+    /// What is left of a declared length.
+    left: Option<u64>,
 }
 
 /// How a body is written as HTTP/1.1.
@@ -62,10 +68,31 @@ impl Incoming {
         &mut self.stage
     }
 
-    /// Reads this body after what is staged.
-    pub(super) fn start(&mut self, body: RecvStream, framing: Framing) {
+    /// Reads this body after what is staged. `length` is what its head declared.
+    pub(super) fn start(&mut self, body: RecvStream, framing: Framing, length: Option<u64>) {
         self.body = Some(body);
         self.framing = framing;
+        self.left = length;
+    }
+
+    /// Waits for the end of a body that is whole but whose end has not come: the length said that
+    /// nothing more would, and the frame that says so may be a packet behind. A reset instead would
+    /// look like one that was cancelled.
+    pub(super) fn finish(&mut self) {
+        let is_whole = self.framing == Framing::Done || self.left == Some(0);
+        let Some(mut body) = self
+            .body
+            .take()
+            .filter(|body| is_whole && !body.is_end_stream())
+        else {
+            return;
+        };
+        let end = async move {
+            while let Some(Ok(data)) = body.data().await {
+                let _ = body.flow_control().release_capacity(data.len());
+            }
+        };
+        tokio::task::spawn_local(tokio::time::timeout(LAST_FRAME, end));
     }
 
     /// Answers whether everything has been read.
@@ -115,6 +142,7 @@ impl Incoming {
         if !self.data.is_empty() {
             let count = copy(&self.data, buffer, pool);
             self.data.advance(count);
+            self.left = self.left.map(|left| left.saturating_sub(count as u64));
             total += count;
             if let Some(body) = &mut self.body {
                 body.flow_control().release_capacity(count)?;

@@ -250,7 +250,8 @@ impl Stream {
         let accept = self.accept.as_deref();
         let stage = self.incoming.stage();
         let framing = head::write_response(stage, &parts, has_body, asked, accept);
-        self.incoming.start(body, framing);
+        self.incoming
+            .start(body, framing, head::length(&parts.headers));
         self.response = Receiving::Body;
         Poll::Ready(Ok(()))
     }
@@ -266,6 +267,9 @@ impl Stream {
 impl Drop for Stream {
     /// What was not completed is reset by `h2`, with `CANCEL`.
     fn drop(&mut self) {
+        if matches!(&self.request, Sending::Body(_, body) if body.is_done()) {
+            self.incoming.finish();
+        }
         self.connection.watch.end();
     }
 }

@@ -64,7 +64,7 @@ impl Stream {
             Ok(written) => written,
             Err(malformed) => return Err((malformed, respond)),
         };
-        incoming.start(body, framing);
+        incoming.start(body, framing, head::length(&parts.headers));
         watch.begin();
         Ok(Self {
             watch,
@@ -205,7 +205,7 @@ impl Drop for Stream {
             Sending::Body(send, body) if !body.is_done() => {
                 send.send_reset(Reason::INTERNAL_ERROR);
             }
-            Sending::Body(..) | Sending::Done => {}
+            Sending::Body(..) | Sending::Done => self.request.finish(),
         }
         self.watch.end();
     }

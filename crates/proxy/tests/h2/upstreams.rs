@@ -158,3 +158,23 @@ fn an_idle_connection_is_closed_in_order() {
         web.hears_nothing().await;
     });
 }
+
+#[test]
+fn a_response_whose_end_is_a_frame_behind_is_not_cancelled() {
+    run(async || {
+        let world = gateway(Protocol::Http2);
+        let mut client = world.client();
+        client.say("GET / HTTP/1.1\r\nHost: shop\r\n\r\n").await;
+        let mut web = Server::new(world.upstream().await).await;
+        let (_asked, mut respond) = web.request().await;
+        let mut head = status(200);
+        head.headers_mut().insert("content-length", 5.into());
+        let mut body = respond.send_response(head, false).expect("response");
+        say(&mut body, "hello", false);
+        client.hear_message("hello").await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        say(&mut body, "", true);
+        let reset = tokio::time::timeout(Duration::from_secs(2), crate::peers::reset(&mut body));
+        assert_ne!(reset.await, Ok(Some(h2::Reason::CANCEL)));
+    });
+}
