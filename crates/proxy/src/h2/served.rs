@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use ::h2::server::SendResponse;
 use ::h2::{Reason, RecvStream, SendStream};
@@ -18,6 +19,8 @@ use super::outgoing::Outgoing;
 use super::pipe::Fault;
 use super::watch::Watch;
 use crate::buffer::{Buffer, Pool};
+use crate::clock;
+use crate::deadline::Deadline;
 use crate::transport::Read;
 
 /// Limits for heads of the engine's own making: no stricter than what it lets pass.
@@ -26,6 +29,11 @@ const OWN: Limits = Limits {
     fields: MAX_FIELDS,
 };
 
+/// How long a client may give no window, or read nothing, while a response waits for it. A thousand
+/// streams that are opened to be left so would keep their buffers for ever (CVE-2019-9511, -9517);
+/// five minutes is Envoy's limit.
+const MOST_STALLED: Duration = Duration::from_secs(300);
+
 /// A stream that a client opened.
 #[derive(Debug)]
 pub struct Stream {
@@ -33,6 +41,14 @@ pub struct Stream {
     asked: Asked,
     request: Incoming,
     response: Sending,
+    stall: Stall,
+}
+
+/// How long nothing of a response could be written.
+#[derive(Debug, Default)]
+struct Stall {
+    is_stalled: bool,
+    deadline: Deadline,
 }
 
 /// How far the response is.
@@ -71,6 +87,7 @@ impl Stream {
             asked,
             request: incoming,
             response: Sending::Head(respond, Vec::new()),
+            stall: Stall::default(),
         })
     }
 
@@ -141,8 +158,14 @@ impl Stream {
         }
         match polled {
             Poll::Pending if taken > 0 => Poll::Ready(Ok(taken)),
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(written) => Poll::Ready(written.map(|count| taken + count)),
+            Poll::Pending => self
+                .stall
+                .poll(cx)
+                .map(|()| Err(io::ErrorKind::TimedOut.into())),
+            Poll::Ready(written) => {
+                self.stall.is_stalled = false;
+                Poll::Ready(written.map(|count| taken + count))
+            }
         }
     }
 
@@ -194,6 +217,19 @@ impl Stream {
             Sending::Body(send, body)
         };
         Ok(())
+    }
+}
+
+// === impl Stall ===
+
+impl Stall {
+    /// Ready when it has lasted too long.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_stalled {
+            self.is_stalled = true;
+            self.deadline.set(clock::now().checked_add(MOST_STALLED));
+        }
+        self.deadline.poll(cx)
     }
 }
 

@@ -162,3 +162,29 @@ fn large_bodies_come_whole_in_both_directions() {
         assert!(received == sent, "{} bytes came back", received.len());
     });
 }
+
+#[test]
+fn a_client_that_gives_no_window_is_not_waited_for_for_ever() {
+    run(async || {
+        let world = gateway(Protocol::Http2);
+        let mut raw = Raw::new(world.client()).await;
+        raw.send(&frame(4, 0, 0, &[0, 4, 0, 0, 0, 0])).await;
+        raw.send(&frame(1, 5, 1, &pseudo())).await;
+        let mut web = Server::new(world.upstream().await).await;
+        let (_asked, mut respond) = web.request().await;
+        let mut body = respond.send_response(status(200), false).expect("response");
+        say(&mut body, "nobody takes this", true);
+        tokio::time::sleep(Duration::from_secs(290)).await;
+        assert_eq!(world.worker.activity.exchanges.get(), 1);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(world.worker.activity.exchanges.get(), 0);
+        // INTERNAL_ERROR: the response was not completed.
+        while let Some((kind, _, stream, payload)) = raw.next().await {
+            if kind == 3 {
+                assert_eq!((stream, payload), (1, vec![0, 0, 0, 2]));
+                return;
+            }
+        }
+        panic!("the stream was not reset");
+    });
+}

@@ -10,6 +10,7 @@ mod floods;
 mod flow;
 mod grpc;
 mod malformed;
+mod noise;
 mod peers;
 #[path = "../support/resources.rs"]
 #[allow(dead_code, reason = "shared with other tests, which need the rest")]
