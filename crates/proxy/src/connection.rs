@@ -4,6 +4,7 @@
 //! serve ─ original destination ─ loop? ─► carry
 //! carry ─ rules of the plan ─┬─ nothing to look at ────────────► tcp
 //!                            ├─ first bytes: HTTP/1 ───────────► http::serve
+//!                            ├─ first bytes: HTTP/2 ───────────► h2::serve
 //!                            ├─ first bytes: TLS, by its name ─► tcp
 //!                            ├─ first bytes: anything else ────► tcp
 //!                            └─ silence on an undeclared port ─► dial, whoever speaks first decides
@@ -16,10 +17,12 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use lateen_decide::Inspect;
+use lateen_wire::h1::request::Method;
 use lateen_wire::sniff::Verdict;
 use tokio::net::TcpStream;
 
 use crate::activity::Counted;
+use crate::h2;
 use crate::http;
 use crate::side::Side;
 use crate::sys;
@@ -95,15 +98,44 @@ pub async fn carry(worker: &Rc<Worker>, transport: Transport, origin: Origin) {
     // What carries bytes is boxed, once per connection, so that connections of HTTP are smaller.
     match first {
         First::Gone => {}
+        First::Said(Verdict::Tcp) if is_no_request(worker, &side, origin) => {
+            tracing::debug!(?origin, "closed a connection that does not speak HTTP");
+        }
         First::Said(verdict) if Rules::of(&worker.view(), origin).takes_http(verdict) => {
-            http::serve(Rc::clone(worker), side, origin).await;
+            serve_http(worker, side, origin, verdict).await;
         }
         First::Said(verdict) => Box::pin(tcp::serve(worker, side, origin, verdict)).await,
         First::Silence => {
-            if let Some(side) = Box::pin(tcp::serve_undeclared(worker, side, origin)).await {
-                http::serve(Rc::clone(worker), side, origin).await;
+            let found = Box::pin(tcp::serve_undeclared(worker, side, origin)).await;
+            if let Some((side, verdict)) = found {
+                serve_http(worker, side, origin, verdict).await;
             }
         }
+    }
+}
+
+/// Answers whether a connection has to speak HTTP and does not: an answer would be in a language
+/// that its client does not understand (RFC 9113 §3.4 wants it closed). What begins like a request
+/// is answered 400.
+fn is_no_request(worker: &Worker, side: &Side, origin: Origin) -> bool {
+    let bytes = side.buffer.bytes();
+    if bytes
+        .first()
+        .is_none_or(|byte| matches!(byte, b'\r' | b'\n'))
+    {
+        return false; // Empty lines may come before a request (RFC 9112 §2.2).
+    }
+    let mut words = bytes.split(|byte| !byte.is_ascii_uppercase());
+    let word = words.next().unwrap_or_default();
+    Method::of(word) == Method::Other && Rules::of(&worker.view(), origin).takes_http(Verdict::Tcp)
+}
+
+/// Serves a connection of HTTP, in the version with which it begins.
+async fn serve_http(worker: &Rc<Worker>, side: Side, origin: Origin, verdict: Verdict) {
+    if verdict == Verdict::Http2 {
+        Box::pin(h2::serve(Rc::clone(worker), side, origin)).await;
+    } else {
+        http::serve(Rc::clone(worker), side, origin).await;
     }
 }
 

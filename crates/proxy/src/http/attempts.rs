@@ -37,6 +37,7 @@ use super::transfer::{About, Done, Failure, Terms, Transfer};
 use super::workspace::{Extent, Workspace};
 use crate::clock::{self, Instant};
 use crate::connection::rules::Target;
+use crate::h2::Fault;
 use crate::upstream::Active;
 use crate::worker::Worker;
 
@@ -186,7 +187,8 @@ impl<'x, 'p> Attempts<'x, 'p> {
             Some(None) => return Err(Failure::Overflow),
             permit => permit,
         };
-        let link = Link::of(target);
+        let is_http2 = self.client.side.transport.is_stream();
+        let link = Link::of(target, self.client.origin.door, is_http2);
         let is_idempotent = request_head::is_idempotent(self.about.method);
         let can_repeat = is_idempotent && self.work.extent != Extent::Streamed;
         let mut pooled = links::checkout(&self.worker, link, can_repeat);
@@ -229,6 +231,7 @@ impl<'x, 'p> Attempts<'x, 'p> {
                 self.spare(link, connection);
                 return Err(failure);
             }
+            let failure = told_apart(failure, connection.side.transport.fault());
             connection.side.buffer.discard(&self.worker.buffers);
             drop(connection);
             self.worker.pools.released(link.key.cluster);
@@ -369,10 +372,20 @@ impl<'x, 'p> Attempts<'x, 'p> {
     }
 }
 
+/// What a failure is, now that the stream's own word is heard.
+fn told_apart(failure: Failure, fault: Option<Fault>) -> Failure {
+    match (failure, fault) {
+        (Failure::NoResponse, Some(Fault::Refused)) => Failure::Refused,
+        // What HTTP/2 forbids is as little of a response as half a head.
+        (Failure::NoResponse, Some(Fault::Protocol)) => Failure::PartialHead,
+        (failure, _) => failure,
+    }
+}
+
 /// The reason that a failure is told and recorded by.
 fn reason(failure: Failure) -> Reason {
     match failure {
-        Failure::NoResponse | Failure::Truncated | Failure::WorthAnother(_) => {
+        Failure::NoResponse | Failure::Refused | Failure::Truncated | Failure::WorthAnother(_) => {
             Reason::UpstreamConnectionTermination
         }
         Failure::Connect => Reason::UpstreamConnectionFailure,
@@ -397,6 +410,7 @@ fn attempt_failure(failure: Failure, is_unsent: bool) -> Option<AttemptFailure> 
         Failure::NoResponse | Failure::PartialHead | Failure::BadResponse(_) => {
             Some(AttemptFailure::Reset { is_unsent })
         }
+        Failure::Refused => Some(AttemptFailure::RefusedStream),
         Failure::TryTimedOut => Some(AttemptFailure::PerTryTimeout),
         Failure::Truncated
         | Failure::ClientGone
@@ -414,6 +428,7 @@ fn outcome(failure: Failure) -> Option<Outcome> {
         Failure::WorthAnother(status) => Some(Outcome::Answered(status)),
         Failure::Connect
         | Failure::NoResponse
+        | Failure::Refused
         | Failure::PartialHead
         | Failure::BadResponse(_)
         | Failure::Truncated => Some(Outcome::Failed),
