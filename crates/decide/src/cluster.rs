@@ -9,6 +9,7 @@
 mod ejected;
 pub mod endpoint;
 pub mod endpoints;
+pub mod explain;
 pub mod pick;
 pub mod policy;
 mod table;
@@ -22,6 +23,7 @@ use lateen_model::{ObjectRef, Protocol};
 
 pub use self::endpoint::{Endpoint, Load};
 pub use self::endpoints::EndpointSet;
+pub use self::explain::LeftOut;
 pub use self::pick::Pick;
 pub use self::policy::{HttpVersion, Policy};
 pub use self::usage::{Counted, Limits, Permit, Usage};

@@ -21,6 +21,7 @@ mod locality;
 pub(crate) mod rules;
 pub(crate) mod sidecar;
 pub(crate) mod tables;
+mod texts;
 
 use std::collections::HashSet;
 use std::sync::Arc;

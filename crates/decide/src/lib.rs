@@ -58,6 +58,6 @@ pub use l4::{SniTable, TcpRoute};
 pub use outlier::{Millis, Outcome};
 pub use path::normalize_path;
 pub use plan::{GatewayListener, Inbound, Inspect, Outbound, Plan, Serve};
-pub use route::Route;
+pub use route::{Action, Route};
 pub use store::Store;
 pub use table::RouteTable;

@@ -31,13 +31,12 @@ pub struct Pick<'p> {
 }
 
 /// One choice that takes care.
-struct Care<'s, 'c> {
+pub(super) struct Care<'s, 'c> {
     set: &'s EndpointSet,
     cluster: &'c Cluster,
     context: &'c Pick<'c>,
     /// Whether some endpoint may be out.
     has_ejected: bool,
-    is_warming: bool,
 }
 
 /// How often it is drawn before an endpoint is sought.
@@ -63,28 +62,15 @@ impl EndpointSet {
         if self.ready().is_empty() {
             return None;
         }
-        let now = context.now;
-        let has_ejected =
-            cluster.policy.outlier_detection.is_some() && cluster.usage.may_have_ejected(now);
-        let is_warming = self
-            .warmup
-            .as_ref()
-            .is_some_and(|warmup| warmup.is_on(self.ready(), now));
+        let care = Care::new(self, cluster, context);
         if let Some(pool) = self.plain()
             && context.tried.is_empty()
-            && !has_ejected
-            && !is_warming
+            && !care.has_ejected
+            && !care.is_warming()
         {
             let at = self.draw(pool, cluster, rotation, &mut random);
             return Some(&self.all()[at]);
         }
-        let care = Care {
-            set: self,
-            cluster,
-            context,
-            has_ejected,
-            is_warming,
-        };
         care.pick(rotation, &mut random)
     }
 
@@ -120,7 +106,17 @@ impl EndpointSet {
 
 // === impl Care ===
 
-impl<'s> Care<'s, '_> {
+impl<'s, 'c> Care<'s, 'c> {
+    pub(super) fn new(set: &'s EndpointSet, cluster: &'c Cluster, context: &'c Pick<'c>) -> Self {
+        let is_watched = cluster.policy.outlier_detection.is_some();
+        Self {
+            has_ejected: is_watched && cluster.usage.may_have_ejected(context.now),
+            set,
+            cluster,
+            context,
+        }
+    }
+
     fn pick(&self, rotation: &mut u32, random: &mut impl FnMut() -> u64) -> Option<&'s Endpoint> {
         let (tier, is_panic) = self.tier(random)?;
         let all = self.set.all();
@@ -165,11 +161,12 @@ impl<'s> Care<'s, '_> {
         random: &mut impl FnMut() -> u64,
     ) -> Option<&'s Endpoint> {
         let all = self.set.all();
-        let draws = if self.is_warming { DRAWS_OF_NEW } else { DRAWS };
+        let is_warming = self.is_warming();
+        let draws = if is_warming { DRAWS_OF_NEW } else { DRAWS };
         let mut at = pool.range.start;
         for _ in 0..draws {
             at = self.set.draw(pool, self.cluster, rotation, &mut *random);
-            if will_do(&all[at]) && self.is_warm_enough(&all[at], random) {
+            if will_do(&all[at]) && (!is_warming || self.is_warm_enough(&all[at], random)) {
                 return Some(&all[at]);
             }
         }
@@ -181,52 +178,91 @@ impl<'s> Care<'s, '_> {
         self.has_ejected && endpoint.status.is_ejected(self.context.now)
     }
 
+    /// Answers whether some endpoint is new.
+    fn is_warming(&self) -> bool {
+        let warmup = self.set.warmup.as_ref();
+        warmup.is_some_and(|warmup| warmup.is_on(self.set.ready(), self.context.now))
+    }
+
     fn is_warm_enough(&self, endpoint: &Endpoint, random: &mut impl FnMut() -> u64) -> bool {
-        match &self.set.warmup {
-            Some(warmup) if self.is_warming => warmup.takes(endpoint, self.context.now, random),
-            _ => true,
-        }
+        let warmup = self.set.warmup.as_ref();
+        warmup.is_none_or(|warmup| warmup.takes(endpoint, self.context.now, random))
     }
 
     /// The tier that the request goes to, and whether so few of its endpoints are in that all get
     /// requests.
     fn tier(&self, random: &mut impl FnMut() -> u64) -> Option<(&'s Tier, bool)> {
         let tiers = &self.set.tiers;
-        if self.has_ejected {
-            let (usage, now) = (&self.cluster.usage, self.context.now);
-            let endpoints = |at: usize| &self.set.all()[tiers[at].range.clone()];
-            self.set.ejected.refresh(usage, now, endpoints);
-        }
+        self.count_ejected();
         if let [tier] = &**tiers {
             return Some((tier, self.is_panic(0)));
         }
-        let health = |at: usize| {
-            let healthy = self.healthy(at) * OVERPROVISIONING;
-            (healthy / tiers[at].members.max(1)).min(100)
-        };
+        let all = self.health_of_all();
         let is_left = |at: &usize| !self.is_tried(&tiers[*at]);
-        let mut sum: usize = (0..tiers.len()).filter(is_left).map(health).sum();
-        let all: usize = (0..tiers.len()).map(health).sum();
-        let ignores_tried = sum == 0;
-        if ignores_tried {
-            sum = all;
-        }
+        let left: usize = (0..tiers.len())
+            .filter(is_left)
+            .map(|at| self.health(at))
+            .sum();
+        let sum = if left == 0 { all } else { left };
         if sum == 0 {
             // Nobody is in: with a threshold the first tier gets everything, as a panic.
             let first = (0..tiers.len()).find(|at| !tiers[*at].range.is_empty())?;
             return Some((&tiers[first], self.is_panic(first)));
         }
-        // What the tiers before take of a hundred; each takes its health as far as that is left.
-        let whole = sum.min(100);
-        let point = scale(random(), whole as u64);
+        // Each takes its health of a hundred, as far as those before it leave that.
+        let point = scale(random(), sum.min(100) as u64);
         let mut taken = 0;
         let chosen = (0..tiers.len())
-            .filter(|at| ignores_tried || is_left(at))
+            .filter(|at| left == 0 || is_left(at))
             .find(|at| {
-                taken += health(*at);
+                taken += self.health(*at);
                 point < taken
             })?;
         Some((&tiers[chosen], all < 100 && self.is_panic(chosen)))
+    }
+
+    /// Answers whether requests that are no retries go to a tier.
+    pub(super) fn takes(&self, at: usize) -> bool {
+        self.count_ejected();
+        if self.set.tiers.len() == 1 {
+            return true;
+        }
+        let before: usize = (0..at).map(|at| self.health(at)).sum();
+        let is_first = || {
+            self.set.tiers[..at]
+                .iter()
+                .all(|tier| tier.range.is_empty())
+        };
+        match self.health_of_all() {
+            0 => is_first(),
+            all => before < all.min(100) && self.health(at) > 0,
+        }
+    }
+
+    /// Answers whether all endpoints of a tier get requests, those too that are out.
+    pub(super) fn is_panicking(&self, at: usize) -> bool {
+        self.count_ejected();
+        let is_alone = self.set.tiers.len() == 1;
+        (is_alone || self.health_of_all() < 100) && self.is_panic(at)
+    }
+
+    /// How much of a hundred a tier can take.
+    fn health(&self, at: usize) -> usize {
+        let members = self.set.tiers[at].members.max(1);
+        (self.healthy(at) * OVERPROVISIONING / members).min(100)
+    }
+
+    fn health_of_all(&self) -> usize {
+        (0..self.set.tiers.len()).map(|at| self.health(at)).sum()
+    }
+
+    fn count_ejected(&self) {
+        if self.has_ejected {
+            let tiers = &self.set.tiers;
+            let endpoints = |at: usize| &self.set.all()[tiers[at].range.clone()];
+            let (usage, now) = (&self.cluster.usage, self.context.now);
+            self.set.ejected.refresh(usage, now, endpoints);
+        }
     }
 
     /// How many endpoints of a tier take requests.

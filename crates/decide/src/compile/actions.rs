@@ -3,7 +3,7 @@
 use lateen_model::http::{HttpAction, HttpRule};
 use lateen_model::{ObjectRef, Percent};
 
-use super::Compiler;
+use super::{Compiler, texts};
 use crate::cors::Cors;
 use crate::error::Error;
 use crate::headers::Headers;
@@ -29,6 +29,11 @@ impl Actions {
     /// # Errors
     /// Names the field that cannot be carried out; `place` is where the rule is in its object.
     pub(super) fn compile(rule: &HttpRule, object: &ObjectRef, place: &str) -> Result<Self, Error> {
+        texts::check(rule).map_err(|(field, problem)| Error::Field {
+            object: object.to_string(),
+            field: format!("{place}.{field}"),
+            problem,
+        })?;
         let regex = |field: String, pattern: String, problem: String| Error::Regex {
             object: object.to_string(),
             field: format!("{place}.{field}"),

@@ -1,6 +1,7 @@
 //! What decisions mean: scenarios from Istio's rules, and generated meshes against an
 //! interpreter.
 
+mod actions;
 mod check;
 mod destination_rules;
 mod equivalence;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use lateen_decide::Store;
 use lateen_model::destination::PortPolicy;
+use lateen_model::endpoint::Endpoints;
 use lateen_model::http::{HttpAction, HttpRule};
 use lateen_model::mesh::Mesh;
 use lateen_model::proxy::Role;
@@ -142,6 +143,12 @@ impl World {
         }
     }
 
+    /// Replaces the endpoints of a service with these.
+    pub(crate) fn apply_endpoints(&mut self, endpoints: Endpoints) {
+        self.store.apply_endpoints(endpoints);
+        self.publish();
+    }
+
     /// Adds a service with endpoints on port 9080.
     pub(crate) fn service(
         &mut self,
@@ -234,6 +241,7 @@ impl World {
         waited.expect("no upstream was dialled")
     }
 
+<<<<<<< HEAD
     /// The next upstream that is dialled, however long that takes.
     pub(crate) async fn upstream_of_any_time(&self) -> Peer {
         loop {
@@ -242,6 +250,11 @@ impl World {
             }
             self.network.news.notified().await;
         }
+=======
+    /// The next upstream, if one was dialled.
+    pub(crate) fn next_upstream(&self) -> Option<Peer> {
+        self.network.dialled.borrow_mut().pop_front()
+>>>>>>> main
     }
 
     /// How many upstreams were dialled so far.

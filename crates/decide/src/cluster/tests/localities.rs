@@ -56,6 +56,41 @@ fn endpoints_that_go_away_do_not_count_as_failed() {
 }
 
 #[test]
+fn endpoints_that_get_nothing_are_told_with_the_reason() {
+    let mut all = vec![
+        at(0, READY),
+        at(0, NOT),
+        at(0, Health::Draining),
+        at(1, READY),
+        at(9, READY),
+        given(1),
+    ];
+    all[5].place = None;
+    let cluster = cluster(Algorithm::Random, &all);
+    let mut told: Vec<_> = cluster
+        .explain(Millis(1))
+        .into_iter()
+        .map(|(endpoint, why)| (endpoint.address, why))
+        .collect();
+    told.sort_by_key(|(address, _)| *address);
+    let told: Vec<_> = told.into_iter().map(|(_, why)| why).collect();
+    let far = LeftOut::OtherPriority { priority: 2 };
+    assert_eq!(
+        told,
+        [
+            None,
+            Some(LeftOut::NotReady),
+            Some(LeftOut::Draining),
+            None,
+            Some(far),
+            Some(LeftOut::NoShare)
+        ]
+    );
+    let text = "has priority 2, and those before it take everything";
+    assert_eq!(far.to_string(), text);
+}
+
+#[test]
 fn ejected_endpoints_move_requests_to_the_next_priority() {
     let mut cluster = tiers(&[(0, READY), (0, READY), (1, READY)]);
     cluster.policy.outlier_detection = Some(Detection::new(&OutlierDetection {
@@ -81,6 +116,14 @@ fn ejected_endpoints_move_requests_to_the_next_priority() {
     assert_near(&counts(&cluster, &context, 1000), &[0, 700, 300, 0], 50);
     assert!(fail(1));
     assert_eq!(counts(&cluster, &context, 100), [0, 0, 100, 0]);
+    let why = |now| {
+        let told = cluster.explain(Millis(now)).into_iter();
+        told.map(|(_, why)| why).collect::<Vec<_>>()
+    };
+    let out = Some(LeftOut::Ejected { millis: 29_000 });
+    assert_eq!(why(2_000), [out, out, None]);
+    let far = Some(LeftOut::OtherPriority { priority: 1 });
+    assert_eq!(why(40_000), [None, None, far]);
     assert!(fail(2));
     assert_eq!(counts(&cluster, &context, 100), [0, 0, 0, 100]);
 }
