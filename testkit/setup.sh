@@ -27,7 +27,7 @@ case $purpose in
   demo) need curl curl ;;
   test) need curl curl; need kubectl kubernetes-client; need setpriv util-linux ;;
   bench)
-    need haproxy haproxy; need nginx nginx-light; need wrk wrk; need strace strace
+    need haproxy haproxy; need nginx nginx-light; need wrk wrk; need strace strace; need h2load nghttp2-client
     need python3 python3; need pip3 python3-pip ;;
   *) echo "setup.sh: unknown purpose '$purpose'" >&2; exit 2 ;;
 esac

@@ -1,5 +1,6 @@
-//! The load generator: keep-alive HTTP/1.1 connections, as fast as they go or at a fixed rate.
+//! The load generator for HTTP/1.1: keep-alive connections, as fast as they go or at a fixed rate.
 
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -7,13 +8,21 @@ use anyhow::{Context as _, bail, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::h2load;
 use crate::origin::end_of_head;
+use crate::workload::Protocol;
 
 /// A load.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
     /// Where the peer listens.
     pub(crate) port: u16,
+    /// What the client speaks.
+    pub(crate) protocol: Protocol,
+    /// The host that is asked for.
+    pub(crate) host: String,
+    /// The path that is asked for.
+    pub(crate) path: String,
     /// Bytes of each body.
     pub(crate) body: usize,
     /// Connections.
@@ -56,8 +65,15 @@ impl Outcome {
     }
 }
 
-/// Runs a load on the current thread.
-pub(crate) async fn run(load: &Load) -> Outcome {
+/// Runs a load: of HTTP/1.1 on the current thread, of HTTP/2 by `h2load`.
+pub(crate) async fn run(load: &Load, folder: &Path) -> anyhow::Result<Outcome> {
+    match load.protocol {
+        Protocol::Http1 => Ok(http1(load).await),
+        Protocol::Http2 | Protocol::Grpc => h2load::run(load, folder).await,
+    }
+}
+
+async fn http1(load: &Load) -> Outcome {
     let load = Rc::new(load.clone());
     let begin = Instant::now();
     let tasks: Vec<_> = (0..load.connections)
@@ -96,8 +112,8 @@ async fn requests(
     let mut stream = TcpStream::connect(("127.0.0.1", load.port)).await?;
     stream.set_nodelay(true)?;
     let request = format!(
-        "GET /{} HTTP/1.1\r\nhost: bench.example\r\nuser-agent: lateen-bench\r\naccept: */*\r\n\r\n",
-        load.body
+        "GET {} HTTP/1.1\r\nhost: {}\r\nuser-agent: lateen-bench\r\naccept: */*\r\n\r\n",
+        load.path, load.host
     );
     let interval = load
         .rate

@@ -6,6 +6,8 @@
 
 #![allow(clippy::print_stdout, reason = "the table is what this program is for")]
 
+mod grpc_origin;
+mod h2load;
 mod load;
 mod origin;
 mod peers;
@@ -13,9 +15,10 @@ mod procfs;
 mod relay;
 mod report;
 mod strace;
+mod workload;
 mod xds;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -25,6 +28,7 @@ use tokio::task::LocalSet;
 use crate::load::{Load, Outcome};
 use crate::peers::{Peer, Setup};
 use crate::report::{Results, Row};
+use crate::workload::Workload;
 
 /// Measures Lateen's proxy beside Envoy, HAProxy, nginx and a TCP relay.
 #[derive(Parser)]
@@ -85,7 +89,7 @@ fn main() -> anyhow::Result<()> {
         .build()?;
     LocalSet::new().block_on(&runtime, async {
         match Args::parse().command {
-            Command::Run(run) => compare(run).await,
+            Command::Run(run) => Box::pin(compare(run)).await,
             Command::Origin { port } => origin::serve(port).await,
             Command::Relay { port, upstream } => relay::serve(port, upstream).await,
         }
@@ -97,13 +101,20 @@ async fn compare(run: Run) -> anyhow::Result<()> {
     std::fs::create_dir_all(&folder)?;
     let origin = peers::free_port()?;
     tokio::task::spawn_local(origin::serve(origin));
+    let grpc_origin = peers::free_port()?;
+    tokio::task::spawn_local(grpc_origin::serve(grpc_origin));
     let lateen = peers::free_port()?;
-    let xds = xds::serve(origin, lateen)?;
+    let xds = xds::serve(xds::Ports {
+        origin,
+        grpc_origin,
+        gateway: lateen,
+    })?;
     let pin =
         std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) || is_pinned();
     let setup = Setup {
         folder: folder.clone(),
         origin,
+        grpc_origin,
         xds,
         lateen,
         lateen_proxy: run.lateen_proxy.clone(),
@@ -122,11 +133,13 @@ async fn compare(run: Run) -> anyhow::Result<()> {
             Err(error) => results.missing.push(format!("{}: {error:#}", peer.name())),
         }
     }
-    for workload in workloads(&run) {
+    for workload in workload::all(&run.only, run.seconds) {
         eprintln!("{} …", workload.name);
+        let peers = present.iter().copied();
+        let peers: Vec<_> = peers.filter(|peer| workload.is_for(*peer)).collect();
         results
             .rows
-            .extend(measure(&workload, &present, &setup, run.rounds).await?);
+            .extend(measure(&workload, &peers, &setup, run.rounds).await?);
     }
     print!("{}", report::table(&results));
     let json = serde_json::to_string_pretty(&results)?;
@@ -138,35 +151,6 @@ async fn compare(run: Run) -> anyhow::Result<()> {
 /// A run under `taskset` sees one core although the machine has more.
 fn is_pinned() -> bool {
     std::fs::read_to_string("/sys/devices/system/cpu/online").is_ok_and(|text| text.trim() != "0")
-}
-
-struct Workload {
-    name: String,
-    body: usize,
-    rate: Option<u32>,
-    duration: Duration,
-}
-
-fn workloads(run: &Run) -> Vec<Workload> {
-    let mut list = Vec::new();
-    for (size, body) in [("512b", 512), ("64k", 64 << 10)] {
-        for (speed, rate) in [
-            ("saturated", None),
-            ("1k", Some(1_000)),
-            ("10k", Some(10_000)),
-        ] {
-            let name = format!("h1-{size}-{speed}");
-            if name.contains(&run.only) {
-                list.push(Workload {
-                    name,
-                    body,
-                    rate,
-                    duration: Duration::from_secs(run.seconds),
-                });
-            }
-        }
-    }
-    list
 }
 
 async fn measure(
@@ -188,7 +172,7 @@ async fn measure(
             forwards.rev().collect()
         };
         for index in order {
-            samples[index].push(sample(workload, &running[index]).await);
+            samples[index].push(sample(workload, &running[index], &setup.folder).await?);
         }
     }
     let mut rows = Vec::new();
@@ -196,7 +180,7 @@ async fn measure(
         let mut row = row(workload, *peer, &samples[index]);
         row.rss_mb = procfs::rss_mb(&procfs::family(running[index].pid()));
         if workload.rate.is_none() {
-            let load = load_of(workload, running[index].port);
+            let load = load_of(workload, running[index].port(workload.protocol));
             row.syscalls_per_request =
                 strace::syscalls_per_request(running[index].pid(), &load, &setup.folder).await;
         }
@@ -212,30 +196,37 @@ struct Sample {
     outcome: Outcome,
 }
 
-async fn sample(workload: &Workload, peer: &peers::Running) -> Sample {
-    let load = load_of(workload, peer.port);
+async fn sample(
+    workload: &Workload,
+    peer: &peers::Running,
+    folder: &Path,
+) -> anyhow::Result<Sample> {
+    let load = load_of(workload, peer.port(workload.protocol));
     // Connections and pools are warm before anything counts.
-    load::run(&Load {
+    let warm = Load {
         duration: Duration::from_millis(300),
         ..load.clone()
-    })
-    .await;
+    };
+    load::run(&warm, folder).await?;
     let family = procfs::family(peer.pid());
     let before = procfs::cpu(&family);
     let began = std::time::Instant::now();
-    let outcome = load::run(&load).await;
+    let outcome = load::run(&load, folder).await?;
     let seconds = began.elapsed().as_secs_f64();
     let cpu = procfs::cpu(&family).saturating_sub(before);
-    Sample {
+    Ok(Sample {
         cpu_us_per_request: cpu.as_secs_f64() * 1e6 / count(outcome.requests.max(1)),
         seconds,
         outcome,
-    }
+    })
 }
 
 fn load_of(workload: &Workload, port: u16) -> Load {
     Load {
         port,
+        protocol: workload.protocol,
+        host: workload.host.clone(),
+        path: workload.path.clone(),
         body: workload.body,
         connections: CONNECTIONS,
         rate: workload.rate,

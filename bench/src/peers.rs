@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
+use crate::workload::{GRPC_HOST, HOST, Protocol};
+
 /// A proxy that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Peer {
@@ -50,6 +52,8 @@ pub(crate) struct Setup {
     pub(crate) folder: PathBuf,
     /// The origin's port.
     pub(crate) origin: u16,
+    /// The port of the origin that speaks gRPC.
+    pub(crate) grpc_origin: u16,
     /// The xDS server's port, for ours.
     pub(crate) xds: u16,
     /// The port of the Gateway that the xDS server sends to ours.
@@ -65,10 +69,20 @@ pub(crate) struct Setup {
 pub(crate) struct Running {
     child: Child,
     /// Where it listens.
-    pub(crate) port: u16,
+    port: u16,
+    /// Where it takes HTTP/2: the same port, but for nginx.
+    http2_port: u16,
 }
 
 impl Running {
+    /// The port for clients of a protocol.
+    pub(crate) fn port(&self, protocol: Protocol) -> u16 {
+        match protocol {
+            Protocol::Http1 => self.port,
+            Protocol::Http2 | Protocol::Grpc => self.http2_port,
+        }
+    }
+
     /// Its process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -94,9 +108,15 @@ pub(crate) fn start(peer: Peer, setup: &Setup) -> anyhow::Result<Running> {
     } else {
         free_port()?
     };
+    // nginx has to be told per port what is spoken.
+    let http2_port = if peer == Peer::Nginx {
+        free_port()?
+    } else {
+        port
+    };
     let mut command = match peer {
         Peer::Lateen => lateen(setup),
-        Peer::Envoy | Peer::Haproxy | Peer::Nginx => configured(peer, port, setup)?,
+        Peer::Envoy | Peer::Haproxy | Peer::Nginx => configured(peer, [port, http2_port], setup)?,
         Peer::TcpRelay => {
             let mut command = setup.program(&std::env::current_exe()?);
             let origin = setup.origin.to_string();
@@ -112,7 +132,11 @@ pub(crate) fn start(peer: Peer, setup: &Setup) -> anyhow::Result<Running> {
     let child = command
         .spawn()
         .with_context(|| format!("{} is not installed", peer.name()))?;
-    let mut running = Running { child, port };
+    let mut running = Running {
+        child,
+        port,
+        http2_port,
+    };
     wait(&mut running, peer, setup)?;
     Ok(running)
 }
@@ -148,14 +172,14 @@ fn lateen(setup: &Setup) -> Command {
 }
 
 /// A peer that reads a file.
-fn configured(peer: Peer, port: u16, setup: &Setup) -> anyhow::Result<Command> {
+fn configured(peer: Peer, [port, http2_port]: [u16; 2], setup: &Setup) -> anyhow::Result<Command> {
     // Envoy tells the language of a file by its name.
     let extension = if peer == Peer::Envoy { "yaml" } else { "conf" };
     let file = setup.folder.join(format!("{}.{extension}", peer.name()));
     let text = match peer {
-        Peer::Envoy => envoy(port, setup.origin),
-        Peer::Haproxy => haproxy(port, setup.origin),
-        Peer::Nginx | Peer::Lateen | Peer::TcpRelay => nginx(port, setup.origin, &setup.folder),
+        Peer::Envoy => envoy(port, setup),
+        Peer::Haproxy => haproxy(port, setup),
+        Peer::Nginx | Peer::Lateen | Peer::TcpRelay => nginx(port, http2_port, setup),
     };
     std::fs::write(&file, text)?;
     let mut command = setup.program(Path::new(peer.name()));
@@ -222,7 +246,8 @@ pub(crate) fn free_port() -> anyhow::Result<u16> {
         .port())
 }
 
-fn envoy(port: u16, origin: u16) -> String {
+fn envoy(port: u16, setup: &Setup) -> String {
+    let (origin, grpc) = (setup.origin, setup.grpc_origin);
     format!(
         r#"static_resources:
   listeners:
@@ -236,8 +261,11 @@ fn envoy(port: u16, origin: u16) -> String {
           route_config:
             virtual_hosts:
             - name: bench
-              domains: ["bench.example"]
+              domains: ["{HOST}"]
               routes: [{{match: {{prefix: "/"}}, route: {{cluster: origin}}}}]
+            - name: grpc
+              domains: ["{GRPC_HOST}"]
+              routes: [{{match: {{prefix: "/"}}, route: {{cluster: grpc}}}}]
           http_filters:
           - name: envoy.filters.http.router
             typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
@@ -247,27 +275,43 @@ fn envoy(port: u16, origin: u16) -> String {
     load_assignment:
       cluster_name: origin
       endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {origin}}}}}}}}}]}}]
+  - name: grpc
+    connect_timeout: 1s
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {{http2_protocol_options: {{}}}}
+    load_assignment:
+      cluster_name: grpc
+      endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {grpc}}}}}}}}}]}}]
 "#
     )
 }
 
-fn haproxy(port: u16, origin: u16) -> String {
+/// HAProxy tells HTTP/2 from HTTP/1 by the first bytes, as Envoy and ours do.
+fn haproxy(port: u16, setup: &Setup) -> String {
+    let (origin, grpc) = (setup.origin, setup.grpc_origin);
     format!(
         "global\n  nbthread 1\n  maxconn 1000\ndefaults\n  mode http\n  timeout client 30s\n  timeout server 30s\n  \
          timeout connect 1s\n  http-reuse always\n  option http-keep-alive\nfrontend bench\n  bind 127.0.0.1:{port}\n  \
-         acl bench hdr(host) -i bench.example\n  use_backend origin if bench\nbackend origin\n  server origin 127.0.0.1:{origin}\n"
+         acl bench hdr(host) -i {HOST}\n  acl grpc hdr(host) -i {GRPC_HOST}\n  use_backend origin if bench\n  \
+         use_backend grpc if grpc\nbackend origin\n  server origin 127.0.0.1:{origin}\nbackend grpc\n  \
+         server grpc 127.0.0.1:{grpc} proto h2\n"
     )
 }
 
-fn nginx(port: u16, origin: u16, folder: &Path) -> String {
-    let folder = folder.display();
+fn nginx(port: u16, http2: u16, setup: &Setup) -> String {
+    let folder = setup.folder.display();
+    let (origin, grpc) = (setup.origin, setup.grpc_origin);
     format!(
         "daemon off;\nworker_processes 1;\npid {folder}/nginx.pid;\nerror_log {folder}/nginx.error.log error;\n\
          events {{ worker_connections 1024; }}\nhttp {{\n  access_log off;\n  keepalive_requests 1000000000;\n  \
          proxy_temp_path {folder}/nginx-proxy;\n  client_body_temp_path {folder}/nginx-body;\n  \
          fastcgi_temp_path {folder}/nginx-f;\n  uwsgi_temp_path {folder}/nginx-u;\n  scgi_temp_path {folder}/nginx-s;\n  \
          upstream origin {{ server 127.0.0.1:{origin}; keepalive 128; keepalive_requests 1000000000; }}\n  \
-         server {{ listen 127.0.0.1:{port}; server_name bench.example;\n    location / {{ proxy_pass http://origin; \
-         proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host; proxy_buffers 16 16k; }} }}\n}}\n"
+         upstream grpc {{ server 127.0.0.1:{grpc}; keepalive 128; keepalive_requests 1000000000; }}\n  \
+         server {{ listen 127.0.0.1:{port}; listen 127.0.0.1:{http2} http2; server_name {HOST};\n    location / {{ proxy_pass http://origin; \
+         proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host; proxy_buffers 16 16k; }} }}\n  \
+         server {{ listen 127.0.0.1:{http2} http2; server_name {GRPC_HOST};\n    location / {{ grpc_pass grpc://grpc; }} }}\n}}\n"
     )
 }

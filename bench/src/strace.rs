@@ -24,16 +24,17 @@ pub(crate) async fn syscalls_per_request(pid: u32, load: &Load, folder: &Path) -
         .ok()?;
     // Attaching takes a moment, and connections are to be open before most of the count.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let outcome = load::run(&Load {
+    let traced = Load {
         duration: Duration::from_secs(3),
         ..load.clone()
-    })
-    .await;
+    };
+    let outcome = load::run(&traced, folder).await.ok();
     Command::new("kill")
         .args(["-INT", &strace.id().to_string()])
         .status()
         .ok()?;
     strace.wait().ok()?;
+    let outcome = outcome?;
     let text = std::fs::read_to_string(&output).ok()?;
     let total = text.lines().find(|line| line.ends_with("total"))?;
     let calls: u64 = total.split_whitespace().nth(3)?.parse().ok()?;

@@ -4,9 +4,12 @@
 use anyhow::Context as _;
 use lateen_model::endpoint::{Endpoint, Endpoints, Health};
 use lateen_model::gateway::{Gateway, Server, ServerHost};
+use lateen_model::http::{HeaderRules, HttpAction, HttpRule};
 use lateen_model::mesh::Mesh;
 use lateen_model::proxy::{Proxy, Role};
-use lateen_model::route::{Destination, GatewayRef, HttpRule, VirtualService, WeightedDestination};
+use lateen_model::route::{
+    Destination, GatewayRef, HttpMatch, StringMatch, VirtualService, WeightedDestination,
+};
 use lateen_model::service::{ExportTo, Registry, Resolution, Service, ServiceKey, ServicePort};
 use lateen_model::{
     Body, Host, HostPattern, Labels, ObjectRef, Protocol, Resource, ResourceName, Source,
@@ -15,17 +18,29 @@ use lateen_xds::server::{self, Audience, Change, Publisher};
 use lateen_xds::{Kind, proto};
 use tokio::net::TcpListener;
 
-const HOST: &str = "bench.example";
+use crate::workload::{GRPC_HOST, HOST, ROUTES, route_prefix, routes_host};
+
 const NAMESPACE: &str = "bench";
 
-/// Serves on a port of its own, until the process ends, a gateway that listens on `port` and
-/// forwards to `origin`. It has a thread of its own: peers are started by blocking calls.
-pub(crate) fn serve(origin: u16, port: u16) -> anyhow::Result<u16> {
+/// The ports of a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ports {
+    /// The origin that speaks HTTP/1.1.
+    pub(crate) origin: u16,
+    /// The origin that speaks gRPC.
+    pub(crate) grpc_origin: u16,
+    /// Where the gateway listens.
+    pub(crate) gateway: u16,
+}
+
+/// Serves on a port of its own, until the process ends, a gateway that forwards to the origins. It
+/// has a thread of its own: peers are started by blocking calls.
+pub(crate) fn serve(ports: Ports) -> anyhow::Result<u16> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("xDS")?;
     listener.set_nonblocking(true)?;
     let xds = listener.local_addr()?.port();
     let publisher = Publisher::new();
-    publisher.apply(changes(origin, port));
+    publisher.apply(changes(ports));
     std::thread::spawn(move || {
         if let Err(error) = run(listener, publisher) {
             eprintln!("xDS: {error:#}");
@@ -45,38 +60,43 @@ fn run(listener: std::net::TcpListener, publisher: Publisher) -> anyhow::Result<
     })
 }
 
-fn changes(origin: u16, port: u16) -> Vec<Change> {
-    let mut changes: Vec<Change> = bodies(origin, port).into_iter().map(resource).collect();
-    let endpoint = Endpoint {
-        address: std::net::Ipv4Addr::LOCALHOST.into(),
-        ports: vec![(origin, origin)],
-        labels: Labels::new(),
-        weight: 1,
-        health: Health::Ready,
-        locality: String::new(),
-        is_meshed: false,
-        service_account: String::new(),
-    };
-    let endpoints = Endpoints {
-        service: key(),
-        endpoints: vec![endpoint],
-    };
-    changes.push(Change::Set {
-        kind: Kind::Endpoints,
-        name: endpoints.service.to_string(),
-        bytes: proto::encode_endpoints(&endpoints),
-        audience: Audience::default(),
-    });
+fn changes(ports: Ports) -> Vec<Change> {
+    let mut changes: Vec<Change> = bodies(ports)
+        .into_iter()
+        .map(|(name, body)| resource(&name, body))
+        .collect();
+    for (host, port) in [(HOST, ports.origin), (GRPC_HOST, ports.grpc_origin)] {
+        let endpoint = Endpoint {
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
+            ports: vec![(port, port)],
+            labels: Labels::new(),
+            weight: 1,
+            health: Health::Ready,
+            locality: String::new(),
+            is_meshed: false,
+            service_account: String::new(),
+        };
+        let endpoints = Endpoints {
+            service: key(host),
+            endpoints: vec![endpoint],
+        };
+        changes.push(Change::Set {
+            kind: Kind::Endpoints,
+            name: endpoints.service.to_string(),
+            bytes: proto::encode_endpoints(&endpoints),
+            audience: Audience::default(),
+        });
+    }
     changes
 }
 
-fn resource(body: Body) -> Change {
-    let name = format!("{}/{NAMESPACE}/{HOST}", body.kind());
+fn resource(name: &str, body: Body) -> Change {
     let object = ObjectRef {
         kind: body.kind().into(),
         namespace: NAMESPACE.into(),
-        name: HOST.into(),
+        name: name.into(),
     };
+    let name = format!("{}/{NAMESPACE}/{name}", body.kind());
     let source = Source {
         object,
         generation: 1,
@@ -95,56 +115,91 @@ fn resource(body: Body) -> Change {
     }
 }
 
-fn key() -> ServiceKey {
+fn key(host: &str) -> ServiceKey {
     ServiceKey {
         namespace: NAMESPACE.into(),
-        host: Host::new(HOST),
+        host: Host::new(host),
     }
 }
 
-fn bodies(origin: u16, port: u16) -> Vec<Body> {
-    let host = HostPattern::Exact(Host::new(HOST));
-    vec![
+/// Everything with its name.
+fn bodies(ports: Ports) -> Vec<(String, Body)> {
+    let proxy = Proxy {
+        role: Role::Gateway,
+        name: "bench".into(),
+        namespace: NAMESPACE.into(),
+        labels: Labels::new(),
+        addresses: Vec::new(),
+        locality: String::new(),
+        inbound: Vec::new(),
+        gateway_ports: Vec::new(),
+    };
+    let http = destination(HOST, ports.origin);
+    let mut bodies = vec![
         Body::Mesh(Mesh::default()),
-        Body::Proxy(Proxy {
-            role: Role::Gateway,
-            name: "bench".into(),
-            namespace: NAMESPACE.into(),
-            labels: Labels::new(),
-            addresses: Vec::new(),
-            locality: String::new(),
-            inbound: Vec::new(),
-            gateway_ports: Vec::new(),
-        }),
-        Body::Service(Service {
-            key: key(),
-            registry: Registry::ServiceEntry,
-            addresses: Vec::new(),
-            ports: vec![ServicePort {
-                number: origin,
-                name: "http".into(),
-                protocol: Protocol::Http,
-            }],
-            resolution: Resolution::Endpoints,
-            is_external: false,
-            export_to: ExportTo::All,
-        }),
-        Body::Gateway(gateway(host.clone(), port)),
-        Body::VirtualService(route(host, origin)),
-    ]
+        Body::Proxy(proxy),
+        Body::Gateway(gateway(ports.gateway)),
+        service(HOST, ports.origin, Protocol::Http),
+        service(GRPC_HOST, ports.grpc_origin, Protocol::Grpc),
+        routes(HOST, vec![rule(&http)]),
+        routes(
+            GRPC_HOST,
+            vec![rule(&destination(GRPC_HOST, ports.grpc_origin))],
+        ),
+    ];
+    for count in ROUTES {
+        let rules = (0..count).map(|number| {
+            let condition = HttpMatch {
+                uri: Some(StringMatch::Prefix(route_prefix(number))),
+                ..HttpMatch::default()
+            };
+            HttpRule {
+                matches: vec![condition],
+                ..rule(&http)
+            }
+        });
+        bodies.push(routes(&routes_host(count), rules.collect()));
+    }
+    let named = bodies.into_iter().map(|body| (name_of(&body), body));
+    named.collect()
 }
 
-fn gateway(host: HostPattern, port: u16) -> Gateway {
+fn name_of(body: &Body) -> String {
+    match body {
+        Body::Service(service) => service.key.host.to_string(),
+        Body::VirtualService(routes) => routes.hosts[0].to_string(),
+        _ => HOST.into(),
+    }
+}
+
+fn service(host: &str, port: u16, protocol: Protocol) -> Body {
+    Body::Service(Service {
+        key: key(host),
+        registry: Registry::ServiceEntry,
+        addresses: Vec::new(),
+        ports: vec![ServicePort {
+            number: port,
+            name: String::new(),
+            protocol,
+        }],
+        resolution: Resolution::Endpoints,
+        is_external: false,
+        export_to: ExportTo::All,
+    })
+}
+
+fn gateway(port: u16) -> Gateway {
+    let any = ServerHost {
+        namespace: None,
+        host: HostPattern::Any,
+    };
     let server = Server {
         name: String::new(),
         port,
         port_name: "http".into(),
         protocol: Protocol::Http,
         bind: "127.0.0.1".into(),
-        hosts: vec![ServerHost {
-            namespace: None,
-            host,
-        }],
+        hosts: vec![any],
         https_redirect: false,
     };
     Gateway {
@@ -155,30 +210,33 @@ fn gateway(host: HostPattern, port: u16) -> Gateway {
     }
 }
 
-fn route(host: HostPattern, origin: u16) -> VirtualService {
-    let destination = Destination {
-        host: Host::new(HOST),
+fn destination(host: &str, port: u16) -> Destination {
+    Destination {
+        host: Host::new(host),
         subset: None,
-        port: Some(origin),
-    };
-    let rule = HttpRule {
-        name: String::new(),
-        matches: Vec::new(),
-        route: vec![WeightedDestination {
-            destination,
-            weight: 100,
-        }],
-    };
-    VirtualService {
+        port: Some(port),
+    }
+}
+
+fn rule(destination: &Destination) -> HttpRule {
+    HttpRule::new(HttpAction::Route(vec![WeightedDestination {
+        destination: destination.clone(),
+        weight: 100,
+        headers: HeaderRules::default(),
+    }]))
+}
+
+fn routes(host: &str, http: Vec<HttpRule>) -> Body {
+    Body::VirtualService(VirtualService {
         namespace: NAMESPACE.into(),
-        hosts: vec![host],
+        hosts: vec![HostPattern::Exact(Host::new(host))],
         gateways: vec![GatewayRef::Gateway {
             namespace: NAMESPACE.into(),
             name: HOST.into(),
         }],
         export_to: ExportTo::All,
-        http: vec![rule],
+        http,
         tls: Vec::new(),
         tcp: Vec::new(),
-    }
+    })
 }

@@ -11,8 +11,12 @@
 //!                  are given by the caller, which knows them)
 //! ```
 
+mod connection_pool;
 mod destination_rule;
 mod gateway;
+mod http_rule;
+pub(crate) mod load_balancer;
+pub(crate) mod retries;
 mod service_entry;
 pub(crate) mod unsupported;
 mod virtual_service;
@@ -20,12 +24,13 @@ pub(crate) mod workload_entry;
 
 use lateen_model::endpoint::Endpoints;
 use lateen_model::service::ExportTo;
-use lateen_model::{Body, Labels, ObjectRef, Resource, ResourceName, Source};
+use lateen_model::{Body, Labels, ObjectRef, Percent, Resource, ResourceName, Source};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::object::Object;
 use crate::problem::Report;
+use crate::spec::duration::Duration;
 use crate::validate;
 
 pub use workload_entry::{Workload, workload_entry};
@@ -211,6 +216,26 @@ pub(crate) fn export_to(list: &[String], default: &[String], namespace: &str) ->
 /// A port whose range was checked; 0 (which nothing matches) otherwise.
 pub(crate) fn port(number: u32) -> u16 {
     u16::try_from(number).unwrap_or(0)
+}
+
+/// A duration that was checked.
+pub(crate) fn duration(spec: Option<&Duration>) -> Option<std::time::Duration> {
+    spec.and_then(|duration| duration.parse().ok())
+}
+
+/// A share of 0.0 to 100.0, to the closest millionth.
+pub(crate) fn percent(percentage: f64) -> Percent {
+    Percent::from_millionths(rounded(percentage * 10_000.0))
+}
+
+/// The closest whole number; what is out of range becomes its end.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "this cast saturates, and makes 0 of what is no number"
+)]
+pub(crate) fn rounded(number: f64) -> u32 {
+    number.round() as u32
 }
 
 #[cfg(test)]

@@ -8,19 +8,27 @@
 
 mod fields;
 mod proxy_config;
+mod reader;
+
+use std::time::Duration;
 
 use lateen_model::mesh::{AccessLogEncoding, Mesh, OutboundPolicy};
 use serde_json::{Map, Value};
 
+use self::reader::Reader;
 use crate::lower::Settings;
-use crate::problem::{Path, Problem, Report, closest};
-use crate::spec::duration;
-use crate::yaml;
+use crate::lower::load_balancer::locality;
+use crate::lower::retries::retries;
+use crate::problem::{Path, Problem, Report};
+use crate::spec::traffic_policy::LocalityLb;
+use crate::spec::virtual_service::Retries;
+use crate::{validate, yaml};
 
-pub use proxy_config::{InterceptionMode, ProxyConfig};
+pub use proxy_config::{PROXY_CONFIG, ProxyConfig};
 
-/// The annotation by which a pod overrides settings of its proxy.
-pub const PROXY_CONFIG: &str = "proxy.istio.io/config";
+/// Istio's limits of `connectTimeout`.
+const CONNECT_TIMEOUT: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(3600);
 
 /// The configuration of the whole mesh.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,251 +39,178 @@ pub struct MeshConfig {
     pub settings: Settings,
     /// Settings of proxies that say nothing themselves.
     pub default_config: ProxyConfig,
-    /// `defaultConfig` as it is written, which annotations are merged into.
-    default_values: Map<String, Value>,
-}
-
-/// Reads the text of the key `mesh`; an empty text is the default configuration. The problems are
-/// fields that are unknown or not in effect.
-///
-/// # Errors
-/// Everything that is wrong; the configuration before it should stay in effect.
-pub fn parse(text: &str) -> Result<(MeshConfig, Vec<Problem>), Report> {
-    parse_for(text, "cluster.local")
-}
-
-/// As [`parse`], for a cluster of another domain.
-///
-/// # Errors
-/// As [`parse`].
-pub fn parse_for(text: &str, cluster_domain: &str) -> Result<(MeshConfig, Vec<Problem>), Report> {
-    let mut report = Report::default();
-    let root = Path::Root("");
-    let value = match yaml::value(text) {
-        Ok(Value::Null) => Value::Object(Map::new()),
-        Ok(value) => value,
-        Err(error) => {
-            report.error(&root, error.to_string());
-            return Err(report);
-        }
-    };
-    let Value::Object(map) = value else {
-        report.error(
-            &root,
-            "the configuration of the mesh must be a map of fields",
-        );
-        return Err(report);
-    };
-    let mut reader = Reader {
-        map: &map,
-        path: root,
-        report: &mut report,
-    };
-    reader.known(&fields::MESH);
-    let mesh = mesh(&mut reader, cluster_domain);
-    let settings = Settings {
-        cluster_domain: cluster_domain.to_owned(),
-        default_service_export_to: reader.export_to("defaultServiceExportTo"),
-        default_virtual_service_export_to: reader.export_to("defaultVirtualServiceExportTo"),
-        default_destination_rule_export_to: reader.export_to("defaultDestinationRuleExportTo"),
-    };
-    let default_values = reader.object("defaultConfig").unwrap_or_default();
-    let path = Path::Root("defaultConfig");
-    let default_config = proxy_config::read(&default_values, path, &mut report);
-    if report.is_valid() {
-        let config = MeshConfig {
-            mesh,
-            settings,
-            default_config,
-            default_values,
-        };
-        Ok((config, report.warnings))
-    } else {
-        Err(report)
-    }
-}
-
-fn mesh(reader: &mut Reader<'_>, cluster_domain: &str) -> Mesh {
-    let default = Mesh::default();
-    let outbound = reader.object("outboundTrafficPolicy").unwrap_or_default();
-    let mode = {
-        let mut inner = Reader {
-            map: &outbound,
-            path: Path::Root("outboundTrafficPolicy"),
-            report: &mut *reader.report,
-        };
-        inner.known(&fields::OUTBOUND_POLICY);
-        inner.choice("mode", &["ALLOW_ANY", "REGISTRY_ONLY"])
-    };
-    let encoding = reader.choice("accessLogEncoding", &["TEXT", "JSON"]);
-    let timeout = reader.duration("protocolDetectionTimeout");
-    // Istio's default, 0, waits for ever, which hangs every server that speaks first on a port
-    // without a declared protocol; after this mesh's wait, whoever speaks first decides.
-    let timeout = timeout.filter(|timeout| !timeout.is_zero());
-    Mesh {
-        cluster_domain: cluster_domain.to_owned(),
-        root_namespace: reader
-            .text("rootNamespace")
-            .unwrap_or(default.root_namespace),
-        trust_domain: reader.text("trustDomain").unwrap_or(default.trust_domain),
-        outbound_policy: match mode.as_deref() {
-            Some("REGISTRY_ONLY") => OutboundPolicy::RegistryOnly,
-            _ => OutboundPolicy::AllowAny,
-        },
-        access_log_file: reader.text("accessLogFile").unwrap_or_default(),
-        access_log_encoding: match encoding.as_deref() {
-            Some("JSON") => AccessLogEncoding::Json,
-            _ => AccessLogEncoding::Text,
-        },
-        protocol_detection_timeout_ms: timeout
-            .map_or(default.protocol_detection_timeout_ms, |timeout| {
-                u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX)
-            }),
-    }
+    /// `enablePrometheusMerge`: annotations of injected pods lead scrapers to the proxy.
+    pub is_prometheus_merged: bool,
+    /// Fields that are unknown or not in effect.
+    pub warnings: Vec<Problem>,
 }
 
 // === impl MeshConfig ===
 
 impl MeshConfig {
-    /// The settings of a proxy whose pod carries `annotation` ([`PROXY_CONFIG`]): each field that
-    /// it sets replaces the mesh's, `proxyMetadata` and `proxyHeaders` are merged by key.
+    /// The configuration of a mesh that says nothing.
+    pub fn new(cluster_domain: &str, root_namespace: &str) -> Self {
+        Self {
+            mesh: Mesh {
+                cluster_domain: cluster_domain.to_owned(),
+                root_namespace: root_namespace.to_owned(),
+                ..Mesh::default()
+            },
+            settings: Settings {
+                cluster_domain: cluster_domain.to_owned(),
+                ..Settings::default()
+            },
+            default_config: ProxyConfig::default(),
+            is_prometheus_merged: true,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Reads the text of the key `mesh` over these defaults; an empty text changes nothing.
     ///
     /// # Errors
-    /// Everything that is wrong with the annotation.
-    pub fn proxy_config(
-        &self,
-        annotation: Option<&str>,
-    ) -> Result<(ProxyConfig, Vec<Problem>), Report> {
-        let Some(text) = annotation else {
-            return Ok((self.default_config.clone(), Vec::new()));
-        };
+    /// Everything that is wrong; the configuration before it should stay in effect.
+    pub fn read(mut self, text: &str) -> Result<Self, Report> {
         let mut report = Report::default();
-        let path = Path::Root(PROXY_CONFIG);
-        let own = match yaml::value(text) {
-            Ok(Value::Object(own)) => own,
+        let root = Path::Root("");
+        let map = match yaml::value(text) {
             Ok(Value::Null) => Map::new(),
+            Ok(Value::Object(map)) => map,
             Ok(_) => {
-                report.error(&path, "must be a map of fields");
-                return Err(report);
+                report.error(&root, "must be a map of settings");
+                Map::new()
             }
             Err(error) => {
-                report.error(&path, error.to_string());
-                return Err(report);
+                report.error(&root, error.to_string());
+                Map::new()
             }
         };
-        // The annotation alone is judged: what the mesh says was judged when it was read.
-        proxy_config::read(&own, path, &mut report);
+        let mut reader = Reader {
+            map: &map,
+            path: root,
+            report: &mut report,
+        };
+        reader.known(&fields::MESH);
+        self.read_mesh(&mut reader);
+        self.read_traffic(&mut reader);
+        self.read_visibility(&mut reader);
+        if let Some(merged) = reader.boolean("enablePrometheusMerge") {
+            self.is_prometheus_merged = merged;
+        }
+        let proxies = reader.object("defaultConfig").unwrap_or_default();
+        let path = Path::Root("defaultConfig");
+        self.default_config = proxy_config::read(proxies, path, &mut report);
         if !report.is_valid() {
             return Err(report);
         }
-        let merged = proxy_config::merge(&self.default_values, own);
-        let config = proxy_config::read(&merged, path, &mut Report::default());
-        Ok((config, report.warnings))
+        self.warnings = report.warnings;
+        Ok(self)
+    }
+
+    fn read_mesh(&mut self, reader: &mut Reader<'_>) {
+        if let Some(namespace) = reader.nonempty("rootNamespace") {
+            self.mesh.root_namespace = namespace;
+        }
+        if let Some(domain) = reader.nonempty("trustDomain") {
+            self.mesh.trust_domain = domain;
+        }
+        if let Some(file) = reader.text("accessLogFile") {
+            self.mesh.access_log_file = file;
+        }
+        if let Some(encoding) = reader.choice("accessLogEncoding", &["TEXT", "JSON"]) {
+            self.mesh.access_log_encoding = match encoding.as_str() {
+                "JSON" => AccessLogEncoding::Json,
+                _ => AccessLogEncoding::Text,
+            };
+        }
+        // Istio's default, 0, waits for ever, which hangs every server that speaks first on a port
+        // without a declared protocol; after this mesh's wait, whoever speaks first decides.
+        let timeout = reader.duration("protocolDetectionTimeout");
+        if let Some(timeout) = timeout.filter(|timeout| !timeout.is_zero()) {
+            self.mesh.protocol_detection_timeout_ms =
+                u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+        }
+    }
+
+    fn read_traffic(&mut self, reader: &mut Reader<'_>) {
+        if let Some(policy) = reader.object("outboundTrafficPolicy") {
+            self.mesh.outbound_policy = outbound_policy(&policy, reader.report);
+        }
+        if let Some(timeout) = reader.duration("connectTimeout") {
+            if CONNECT_TIMEOUT.contains(&timeout) {
+                self.mesh.connect_timeout = timeout;
+            } else {
+                let path = reader.path.field("connectTimeout");
+                reader.report.error(&path, "must be from 1ms to 1h");
+            }
+        }
+        if let Some(policy) = reader.part::<Retries>("defaultHttpRetryPolicy") {
+            let path = reader.path.field("defaultHttpRetryPolicy");
+            validate::retries(&policy, &path, reader.report);
+            self.mesh.default_retries = retries(&policy);
+        }
+        if let Some(setting) = reader.part::<LocalityLb>("localityLbSetting") {
+            let path = reader.path.field("localityLbSetting");
+            // Whether a destination has outlier detection is not known here.
+            validate::locality_setting(&setting, true, &path, reader.report);
+            self.mesh.locality = locality(&setting);
+        }
+    }
+
+    fn read_visibility(&mut self, reader: &mut Reader<'_>) {
+        let settings = &mut self.settings;
+        for (name, setting) in [
+            (
+                "defaultServiceExportTo",
+                &mut settings.default_service_export_to,
+            ),
+            (
+                "defaultVirtualServiceExportTo",
+                &mut settings.default_virtual_service_export_to,
+            ),
+            (
+                "defaultDestinationRuleExportTo",
+                &mut settings.default_destination_rule_export_to,
+            ),
+        ] {
+            if let Some(list) = reader.strings(name).filter(|list| !list.is_empty()) {
+                *setting = list;
+            }
+        }
     }
 }
 
 impl Default for MeshConfig {
     fn default() -> Self {
-        Self {
-            mesh: Mesh::default(),
-            settings: Settings::default(),
-            default_config: ProxyConfig::default(),
-            default_values: Map::new(),
-        }
+        Self::new("cluster.local", "istio-system")
     }
 }
 
-/// Reads the fields of a map one by one and notes what is wrong with them.
-struct Reader<'a> {
-    map: &'a Map<String, Value>,
-    path: Path<'a>,
-    report: &'a mut Report,
-}
-
-// === impl Reader ===
-
-impl Reader<'_> {
-    /// Warns of fields that are unknown or not in effect.
-    fn known(&mut self, fields: &fields::Fields) {
-        for name in self.map.keys() {
-            let path = self.path.field(name);
-            if fields.other.contains(&name.as_str()) {
-                self.report.warn(&path, crate::validate::NOT_IN_EFFECT);
-            } else if !fields.in_effect.contains(&name.as_str()) {
-                let known = fields.in_effect.iter().chain(fields.other).copied();
-                let hint = closest(name, known)
-                    .map(|meant| format!("; did you mean {meant:?}?"))
-                    .unwrap_or_default();
-                self.report
-                    .warn(&path, format!("unknown field, ignored{hint}"));
+/// Reads `outboundTrafficPolicy`.
+fn outbound_policy(policy: &Map<String, Value>, report: &mut Report) -> OutboundPolicy {
+    const DYNAMIC: &str = "ALLOW_ANY_DYNAMIC_DNS";
+    let mut reader = Reader {
+        map: policy,
+        path: Path::Root("outboundTrafficPolicy"),
+        report,
+    };
+    reader.known(&fields::OUTBOUND_POLICY);
+    match reader
+        .choice("mode", &["ALLOW_ANY", "REGISTRY_ONLY", DYNAMIC])
+        .as_deref()
+    {
+        // Istio's zero value of the enum, which an empty block means.
+        Some("REGISTRY_ONLY") | None => OutboundPolicy::RegistryOnly,
+        Some(mode) => {
+            if mode == DYNAMIC {
+                let path = reader.path.field("mode");
+                reader.report.warn(
+                    &path,
+                    format!("{DYNAMIC} {}; it is ALLOW_ANY", validate::NOT_IN_EFFECT),
+                );
             }
+            OutboundPolicy::AllowAny
         }
-    }
-
-    /// The value of a field, if `read` understands it; null is as good as absent.
-    fn field<T>(
-        &mut self,
-        name: &str,
-        expected: &str,
-        read: impl Fn(&Value) -> Option<T>,
-    ) -> Option<T> {
-        let value = self.map.get(name).filter(|value| !value.is_null())?;
-        let read = read(value);
-        if read.is_none() {
-            self.report
-                .error(&self.path.field(name), format!("{value} is not {expected}"));
-        }
-        read
-    }
-
-    fn text(&mut self, name: &str) -> Option<String> {
-        self.field(name, "a string", |value| value.as_str().map(str::to_owned))
-    }
-
-    fn boolean(&mut self, name: &str) -> Option<bool> {
-        self.field(name, "true or false", Value::as_bool)
-    }
-
-    fn number(&mut self, name: &str) -> Option<u32> {
-        self.field(name, "a whole number from 0", |value| {
-            value.as_u64().and_then(|n| u32::try_from(n).ok())
-        })
-    }
-
-    fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
-        self.field(name, "a map", |value| value.as_object().cloned())
-    }
-
-    fn duration(&mut self, name: &str) -> Option<std::time::Duration> {
-        self.field(name, "a duration such as 5s", |value| {
-            duration::parse(value.as_str()?).ok()
-        })
-    }
-
-    fn choice(&mut self, name: &str, allowed: &[&str]) -> Option<String> {
-        let expected = format!("one of {}", allowed.join(", "));
-        self.field(name, &expected, |value| {
-            value
-                .as_str()
-                .filter(|text| allowed.contains(text))
-                .map(str::to_owned)
-        })
-    }
-
-    fn strings(&mut self, name: &str) -> Option<Vec<String>> {
-        self.field(name, "a list of strings", |value| {
-            value
-                .as_array()?
-                .iter()
-                .map(|entry| entry.as_str().map(str::to_owned))
-                .collect()
-        })
-    }
-
-    fn export_to(&mut self, name: &str) -> Vec<String> {
-        self.strings(name)
-            .filter(|list| !list.is_empty())
-            .unwrap_or_else(|| vec!["*".into()])
     }
 }
 

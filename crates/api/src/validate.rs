@@ -29,6 +29,9 @@ use crate::object::Object;
 use crate::problem::{Path, Report, closest};
 use crate::{schema, spec};
 
+pub(crate) use destination_rule::status_range;
+pub(crate) use http_action::{GRPC_STATUS, retries};
+pub(crate) use load_balancer::{MAX_RING, locality_setting};
 pub(crate) use names::{gateway_name, subnet};
 pub(crate) use service_entry::address_missing;
 pub(crate) use unreachable::unreachable;

@@ -5,6 +5,7 @@
 use lateen_api::analyze::{self, Entry, Options, Origin};
 use lateen_api::{Settings, lower, validate, yaml};
 use lateen_model::Body;
+use lateen_model::http::{HttpAction, HttpRule};
 use serde_json::{Value, json};
 
 const RICH: &str = "
@@ -126,19 +127,27 @@ fn promises_hold(object: &Value) {
     assert_eq!(report.is_valid(), lowered.is_ok(), "{object}");
     for resource in lowered.into_iter().flat_map(|lowered| lowered.resources) {
         if let Body::VirtualService(routes) = resource.body {
-            assert!(
-                !routes.gateways.is_empty() && !routes.hosts.is_empty(),
-                "{object}"
-            );
-            assert!(
-                routes.http.iter().all(|rule| !rule.route.is_empty()),
-                "{object}"
-            );
+            let names_hosts = object["spec"]["hosts"]
+                .as_array()
+                .is_some_and(|hosts| !hosts.is_empty());
+            assert_eq!(routes.hosts.is_empty(), !names_hosts, "{object}");
+            assert!(!routes.gateways.is_empty(), "{object}");
+            assert!(routes.http.iter().all(does_something), "{object}");
             assert!(
                 routes.tls.iter().all(|rule| !rule.matches.is_empty()),
                 "{object}"
             );
         }
+    }
+}
+
+/// What proxies rely on.
+fn does_something(rule: &HttpRule) -> bool {
+    match &rule.action {
+        HttpAction::Route(route) => !route.is_empty(),
+        HttpAction::Redirect(redirect) => matches!(redirect.code, 301 | 302 | 303 | 307 | 308),
+        HttpAction::DirectResponse(response) => (200..=600).contains(&response.status),
+        HttpAction::Delegate { namespace, name } => !namespace.is_empty() && !name.is_empty(),
     }
 }
 

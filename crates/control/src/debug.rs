@@ -229,9 +229,9 @@ fn mesh(state: &State, settings: &Settings) -> Value {
             lateen_model::mesh::OutboundPolicy::RegistryOnly => "REGISTRY_ONLY",
         } },
         "accessLogFile": config.mesh.access_log_file,
-        "defaultConfig": config.default_config,
+        "defaultConfig": config.default_config.settings,
         "enablePrometheusMerge": config.is_prometheus_merged,
-        "notInEffect": config.unsupported,
+        "notInEffect": config.warnings.iter().map(|problem| &problem.path).collect::<Vec<_>>(),
         "revision": settings.revision,
         "proxyImage": settings.proxy_image,
     })

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use lateen_api::mesh_config::MeshConfig;
 use lateen_model::ObjectRef;
 use lateen_xds::server::Publisher;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::index::{Index, Place};
-use crate::mesh_config::MeshConfig;
 use crate::watch::{Event, Watches};
 use crate::{Error, Settings};
 
@@ -172,9 +172,9 @@ fn take(state: &State, settings: &Settings, batch: &mut Vec<Event>) -> usize {
             Event::MeshConfig(text) => {
                 match default_mesh(settings).read(text.as_deref().unwrap_or_default()) {
                     Ok(mesh) => {
-                        if !mesh.unsupported.is_empty() {
-                            tracing::warn!(keys = ?mesh.unsupported,
-                                "MeshConfig has keys that are not in effect in this version");
+                        for problem in &mesh.warnings {
+                            tracing::warn!(config_map = %settings.mesh_config_map, %problem,
+                                "part of MeshConfig is not in effect");
                         }
                         index.set_mesh(mesh);
                     }

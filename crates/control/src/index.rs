@@ -26,12 +26,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lateen_api::Object;
 use lateen_api::lower::{self, Workload as SelectedWorkload};
+use lateen_api::mesh_config::MeshConfig;
 use lateen_model::{Body, Labels, ObjectRef, Resource, ResourceName, Source, selects};
 use lateen_xds::Kind;
 use lateen_xds::server::{Audience, Change};
 use serde_json::Value;
-
-use crate::mesh_config::MeshConfig;
 
 pub use input::{Input, InputKind, Key};
 pub use output::{Output, OutputName, Rank};
@@ -396,7 +395,7 @@ impl Index {
         };
         let source = Object(value).source();
         let workloads = self.selected_workloads(object);
-        let lowered = lower::lower_with(value, &self.mesh.lower, &workloads);
+        let lowered = lower::lower_with(value, &self.mesh.settings, &workloads);
         let mut outputs = Vec::new();
         if let Ok(lowered) = &lowered {
             for resource in &lowered.resources {

@@ -17,8 +17,9 @@ mod sidecar;
 
 use std::collections::BTreeMap;
 
+use lateen_api::mesh_config::ProxyConfig;
 use lateen_api::workload;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// The container of the proxy.
 pub const PROXY: &str = "istio-proxy";
@@ -53,7 +54,7 @@ pub struct Template {
     /// Where proxies find the control plane.
     pub discovery_address: String,
     /// MeshConfig's `defaultConfig`.
-    pub default_config: Map<String, Value>,
+    pub default_config: ProxyConfig,
     /// MeshConfig's `enablePrometheusMerge`.
     pub is_prometheus_merged: bool,
 }
@@ -111,7 +112,7 @@ pub fn inject(pod: &Value, namespace: &str, template: &Template) -> Result<Outco
         warnings: Vec::new(),
     };
     work.check_templates()?;
-    let config = proxy_config::merged(&work)?;
+    let config = proxy_config::merged(&mut work)?;
     let probers = work.rewrite_probes();
     let scrape = work.metadata();
     let init = work.init_container()?;

@@ -22,7 +22,6 @@ mod engine;
 mod http;
 pub mod index;
 pub mod inject;
-pub mod mesh_config;
 mod metrics;
 pub mod rbac;
 mod run;

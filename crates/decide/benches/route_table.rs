@@ -24,8 +24,9 @@ use std::time::{Duration, Instant};
 
 use lateen_decide::{Decision, Facts, Plan, RouteTable, Scratch, Store};
 use lateen_model::endpoint::{Endpoint, Endpoints, Health};
+use lateen_model::http::{HeaderRules, HttpAction, HttpRule};
 use lateen_model::route::{
-    Destination, GatewayRef, HttpMatch, HttpRule, StringMatch, ValueMatch, VirtualService,
+    Destination, GatewayRef, HttpMatch, StringMatch, ValueMatch, VirtualService,
     WeightedDestination,
 };
 use lateen_model::service::{ExportTo, Registry, Resolution, Service, ServiceKey, ServicePort};
@@ -378,17 +379,18 @@ fn routes(hosts: Vec<HostPattern>, http: Vec<HttpRule>) -> Body {
 }
 
 fn rule(block: HttpMatch, target: &str) -> HttpRule {
+    let destination = WeightedDestination {
+        destination: Destination {
+            host: Host::new(target),
+            subset: None,
+            port: None,
+        },
+        weight: 1,
+        headers: HeaderRules::default(),
+    };
     HttpRule {
-        name: String::new(),
         matches: vec![block],
-        route: vec![WeightedDestination {
-            destination: Destination {
-                host: Host::new(target),
-                subset: None,
-                port: None,
-            },
-            weight: 1,
-        }],
+        ..HttpRule::new(HttpAction::Route(vec![destination]))
     }
 }
 

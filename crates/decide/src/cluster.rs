@@ -1,16 +1,34 @@
-//! Clusters: destinations as the data path sees them, with their endpoints and how one is chosen.
+//! Clusters: destinations as the data path sees them, with their endpoints, how one is chosen,
+//! and how it is talked to.
 //!
-//! Ids and load counters are stable: a cluster keeps its [`ClusterId`] and an address its
-//! [`Load`] across recompilations, so that a worker may key what it owns (pools, counters) by
-//! them. Ids are never reused while a store lives.
+//! Ids, usage, loads and what is remembered of endpoints are stable: a cluster keeps its
+//! [`ClusterId`] and its [`Usage`], and an address its [`Load`] and its
+//! [`Status`](crate::outlier::Status), across recompilations, so that a worker may key what it
+//! owns (pools, counters) by them. Ids are never reused while a store lives.
 
-use std::net::SocketAddr;
+mod ejected;
+pub mod endpoint;
+pub mod endpoints;
+pub mod explain;
+pub mod pick;
+pub mod policy;
+mod table;
+pub mod usage;
+mod warmup;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use lateen_model::Protocol;
-use lateen_model::destination::LoadBalancer;
-use lateen_model::endpoint::Health;
+use lateen_model::balancer::{Algorithm, HashKey, LoadBalancer};
+use lateen_model::{ObjectRef, Protocol};
+
+pub use self::endpoint::{Endpoint, Load};
+pub use self::endpoints::EndpointSet;
+pub use self::explain::LeftOut;
+pub use self::pick::Pick;
+pub use self::policy::{HttpVersion, Policy};
+pub use self::usage::{Counted, Limits, Permit, Usage};
+
+use crate::outlier::{Millis, Outcome};
 
 /// Names a cluster within one store, over all its plans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +54,12 @@ pub struct Cluster {
     pub is_external: bool,
     /// How an endpoint is chosen.
     pub load_balancer: LoadBalancer,
+    /// How its endpoints are talked to.
+    pub policy: Policy,
+    /// The DestinationRules that say so, oldest first.
+    pub destination_rules: Box<[Arc<ObjectRef>]>,
+    /// What it has in use, over all workers.
+    pub usage: Arc<Usage>,
     /// Where its requests go.
     pub upstream: Upstream,
 }
@@ -63,42 +87,6 @@ pub struct ServiceLabels {
     pub namespace: Box<str>,
 }
 
-/// The endpoints of a cluster.
-#[derive(Debug, Default)]
-pub struct EndpointSet {
-    /// Those that take requests first.
-    endpoints: Box<[Endpoint]>,
-    /// How many take requests.
-    ready: usize,
-    /// Sums of the weights of the ready ones, if they differ.
-    weights: Box<[u64]>,
-}
-
-/// One address of a cluster, at the port that the cluster's port targets.
-#[derive(Debug, Clone)]
-pub struct Endpoint {
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// Its relative weight.
-    pub weight: u32,
-    /// Whether it takes requests.
-    pub health: Health,
-    /// Whether its proxy takes mutual TLS.
-    pub is_meshed: bool,
-    /// `region/zone/subzone`.
-    pub locality: Arc<str>,
-    /// The service account of its workload; empty if unknown.
-    pub service_account: Arc<str>,
-    /// What it is doing right now, over all workers and clusters of this proxy.
-    pub load: Arc<Load>,
-}
-
-/// The load of one address: a shared relaxed counter, only ever read as a hint.
-#[derive(Debug, Default)]
-pub struct Load {
-    active: AtomicU32,
-}
-
 // === impl ClusterId ===
 
 impl ClusterId {
@@ -124,213 +112,62 @@ impl Cluster {
     ///
     /// `rotation` is the caller's counter for this cluster (one per worker, any start);
     /// `random` gives uniform bits.
-    pub fn pick(&self, rotation: &mut u32, random: impl FnMut() -> u64) -> Option<&Endpoint> {
+    pub fn pick(
+        &self,
+        context: &Pick<'_>,
+        rotation: &mut u32,
+        random: impl FnMut() -> u64,
+    ) -> Option<&Endpoint> {
         match &self.upstream {
-            Upstream::Endpoints(set) => set.pick(self.load_balancer, rotation, random),
+            Upstream::Endpoints(set) => set.pick(self, context, rotation, random),
             Upstream::OriginalDst | Upstream::BlackHole => None,
         }
     }
-}
 
-// === impl EndpointSet ===
+    /// What of a request is hashed for [`Pick::hash`] (by [`crate::hash::hash_of`]); `None` if
+    /// endpoints are not chosen by a hash.
+    pub fn hash_policy(&self) -> Option<&HashKey> {
+        match &self.load_balancer.algorithm {
+            Algorithm::ConsistentHash(consistent) => Some(&consistent.key),
+            Algorithm::LeastRequest
+            | Algorithm::RoundRobin
+            | Algorithm::Random
+            | Algorithm::Passthrough => None,
+        }
+    }
 
-impl EndpointSet {
-    /// Puts the endpoints in order: those that take requests first, each part by address.
-    pub fn new(mut endpoints: Vec<Endpoint>) -> Self {
-        endpoints.sort_by_key(|endpoint| (endpoint.health != Health::Ready, endpoint.address));
-        let ready = endpoints.partition_point(|endpoint| endpoint.health == Health::Ready);
-        let first = endpoints.first().map_or(1, |endpoint| endpoint.weight);
-        let weights = if endpoints[..ready].iter().all(|one| one.weight == first) {
-            Box::default()
-        } else {
-            let mut sum = 0;
-            let sums = endpoints[..ready].iter().map(|endpoint| {
-                sum += u64::from(endpoint.weight.max(1));
-                sum
-            });
-            sums.collect()
+    /// Asks for leave to use something until the permit is dropped; `None` if the limit is
+    /// reached, which is [`lateen_model::Reason::UpstreamOverflow`], and
+    /// [`lateen_model::Reason::RetryLimitExceeded`] for [`Counted::Retry`].
+    pub fn permit(&self, what: Counted) -> Option<Permit<&Arc<Usage>>> {
+        self.usage.begin(what, &self.policy.limits)
+    }
+
+    /// Takes note of how an attempt at an endpoint ended: once for each attempt. Answers whether
+    /// the endpoint was taken out for it.
+    pub fn record(&self, endpoint: &Endpoint, outcome: Outcome, now: Millis) -> bool {
+        let Some(detection) = &self.policy.outlier_detection else {
+            return false;
         };
-        Self {
-            endpoints: endpoints.into(),
-            ready,
-            weights,
+        let status = &endpoint.status;
+        if status.is_ejected(now) || !status.count(detection, outcome) {
+            return false;
         }
-    }
-
-    /// Every endpoint, those that take requests first.
-    pub fn all(&self) -> &[Endpoint] {
-        &self.endpoints
-    }
-
-    /// The endpoints that take requests.
-    pub fn ready(&self) -> &[Endpoint] {
-        &self.endpoints[..self.ready]
-    }
-
-    fn pick(
-        &self,
-        policy: LoadBalancer,
-        rotation: &mut u32,
-        mut random: impl FnMut() -> u64,
-    ) -> Option<&Endpoint> {
-        let ready = self.ready();
-        if ready.len() < 2 {
-            return ready.first();
-        }
-        match policy {
-            LoadBalancer::LeastRequest | LoadBalancer::Passthrough => {
-                let (one, other) = self.draw_two(random);
-                let (one, other) = (&ready[one], &ready[other]);
-                Some(if other.load.active() < one.load.active() {
-                    other
-                } else {
-                    one
-                })
-            }
-            LoadBalancer::RoundRobin => {
-                *rotation = rotation.wrapping_add(1);
-                Some(&ready[self.at_turn(*rotation)])
-            }
-            LoadBalancer::Random => Some(&ready[self.draw(random())]),
-        }
-    }
-
-    /// The index that uniform bits fall on, by weight.
-    fn draw(&self, bits: u64) -> usize {
-        let Some(sum) = self.weights.last() else {
-            return scale(bits, self.ready as u64);
+        let Upstream::Endpoints(set) = &self.upstream else {
+            return false;
         };
-        let point = scale(bits, *sum) as u64;
-        self.weights.partition_point(|until| *until <= point)
-    }
-
-    /// Two indexes: different ones where weights are equal, so that of two endpoints always the
-    /// less busy one is found; by weight both are drawn alike.
-    fn draw_two(&self, mut random: impl FnMut() -> u64) -> (usize, usize) {
-        let one = self.draw(random());
-        if !self.weights.is_empty() {
-            return (one, self.draw(random()));
+        let is_out = |one: &&Endpoint| one.status.is_ejected(now);
+        let ejected = set.all().iter().filter(is_out).count();
+        if !detection.may_eject(ejected, set.all().len()) {
+            return false;
         }
-        let other = scale(random(), self.ready as u64 - 1);
-        (one, if other < one { other } else { other + 1 })
-    }
-
-    /// The index whose turn it is, by weight.
-    fn at_turn(&self, turn: u32) -> usize {
-        let Some(sum) = self.weights.last() else {
-            return turn as usize % self.ready;
-        };
-        // A stride by the golden ratio spreads the turns of a heavy endpoint instead of giving
-        // them in one run, and still visits every point equally often.
-        let point = scale(u64::from(turn).wrapping_mul(0x9E37_79B9_7F4A_7C15), *sum) as u64;
-        self.weights.partition_point(|until| *until <= point)
-    }
-}
-
-/// Maps uniform bits to `0..below`.
-fn scale(bits: u64, below: u64) -> usize {
-    let product = (u128::from(bits) * u128::from(below)) >> 64;
-    usize::try_from(product).unwrap_or(0)
-}
-
-// === impl Load ===
-
-impl Load {
-    /// How many requests or connections are in flight.
-    pub fn active(&self) -> u32 {
-        self.active.load(Ordering::Relaxed)
-    }
-
-    /// A request or connection begins.
-    pub fn begin(&self) {
-        self.active.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A request or connection that began has ended.
-    pub fn end(&self) {
-        self.active.fetch_sub(1, Ordering::Relaxed);
+        let until = status.eject(detection, now);
+        if let Some(until) = until {
+            self.usage.eject(until);
+        }
+        until.is_some()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn endpoints(weights: &[u32]) -> Vec<Endpoint> {
-        let endpoints = weights.iter().zip(1..).map(|(weight, last)| Endpoint {
-            address: SocketAddr::from(([10, 0, 0, last], 80)),
-            weight: *weight,
-            health: Health::Ready,
-            is_meshed: false,
-            locality: "".into(),
-            service_account: "".into(),
-            load: Arc::default(),
-        });
-        endpoints.collect()
-    }
-
-    /// How often each endpoint is picked in a number of turns, with bits that cover all values
-    /// evenly.
-    fn counts(set: &EndpointSet, policy: LoadBalancer, turns: u64) -> Vec<u64> {
-        let mut counts = vec![0; set.all().len()];
-        let (mut rotation, mut state) = (0, 0_u64);
-        for _ in 0..turns {
-            let picked = set.pick(policy, &mut rotation, || {
-                state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-                state
-            });
-            let picked = picked.expect("there are endpoints").address;
-            let at = set.all().iter().position(|one| one.address == picked);
-            counts[at.expect("one of them")] += 1;
-        }
-        counts
-    }
-
-    #[test]
-    fn nobody_ready_is_nobody_picked() {
-        let mut all = endpoints(&[1, 1]);
-        all[0].health = Health::Draining;
-        all[1].health = Health::NotReady;
-        let set = EndpointSet::new(all);
-        assert!(set.ready().is_empty());
-        assert_eq!(set.all().len(), 2);
-        let picked = set.pick(LoadBalancer::LeastRequest, &mut 0, || 0);
-        assert!(picked.is_none());
-    }
-
-    #[test]
-    fn the_less_busy_of_two_is_always_found() {
-        let set = EndpointSet::new(endpoints(&[1, 1]));
-        set.all()[0].load.begin();
-        assert_eq!(counts(&set, LoadBalancer::LeastRequest, 100), [0, 100]);
-        set.all()[0].load.end();
-        assert_eq!(set.all()[0].load.active(), 0);
-    }
-
-    #[test]
-    fn round_robin_takes_turns_by_weight() {
-        let set = EndpointSet::new(endpoints(&[1, 1, 1]));
-        assert_eq!(counts(&set, LoadBalancer::RoundRobin, 300), [100, 100, 100]);
-        let set = EndpointSet::new(endpoints(&[1, 3]));
-        let counts = counts(&set, LoadBalancer::RoundRobin, 4000);
-        assert!(counts[0].abs_diff(1000) <= 2, "{counts:?}");
-    }
-
-    #[test]
-    fn random_choices_follow_the_weights() {
-        for policy in [LoadBalancer::Random, LoadBalancer::LeastRequest] {
-            let set = EndpointSet::new(endpoints(&[1, 3, 4]));
-            let counts = counts(&set, policy, 8000);
-            assert!(counts[0].abs_diff(1000) < 100, "{policy:?}: {counts:?}");
-            assert!(counts[2].abs_diff(4000) < 100, "{policy:?}: {counts:?}");
-        }
-    }
-
-    #[test]
-    fn draining_endpoints_do_not_disturb_equal_weights() {
-        let mut all = endpoints(&[5, 1, 1]);
-        all[0].health = Health::Draining;
-        let set = EndpointSet::new(all);
-        assert_eq!(counts(&set, LoadBalancer::RoundRobin, 100), [50, 50, 0]);
-    }
-}
+mod tests;

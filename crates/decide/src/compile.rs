@@ -11,20 +11,24 @@
 //! rules      VirtualService ─► Matcher + routes       tables   what is kept of the last ones
 //! ```
 
+mod actions;
 pub(crate) mod clusters;
+pub(crate) mod delegates;
 pub(crate) mod gateway;
 pub(crate) mod inbound;
 pub(crate) mod listeners;
+mod locality;
 pub(crate) mod rules;
 pub(crate) mod sidecar;
 pub(crate) mod tables;
+mod texts;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use lateen_model::mesh::{Mesh, OutboundPolicy};
 use lateen_model::proxy::Proxy;
-use lateen_model::route::WeightedDestination;
+use lateen_model::route::{Destination, WeightedDestination};
 use lateen_model::service::Service;
 use lateen_model::{Host, ObjectRef};
 
@@ -32,9 +36,11 @@ use self::clusters::{ClusterKey, Interner};
 use self::rules::{RulesCache, StoredRoutes};
 use self::tables::TableCache;
 use crate::cluster::ClusterId;
-use crate::decision::{Origin, Route, Split};
+use crate::decision::Origin;
 use crate::registry::{Registry, Stored};
 use crate::resources::Epochs;
+use crate::retry::RetryPolicy;
+use crate::route::{Route, RoutePolicy, Split};
 use crate::table::Fallback;
 
 /// One compilation.
@@ -48,6 +54,8 @@ pub(crate) struct Compiler<'s> {
     /// is made anew.
     pub(crate) epoch: u64,
     pub(crate) cache: &'s mut Cache,
+    /// How requests are treated for which no rule is written; shared by all services.
+    pub(crate) default_policy: Arc<RoutePolicy>,
     /// What could not be carried out as written.
     pub(crate) notices: Vec<(ObjectRef, String)>,
 }
@@ -93,36 +101,38 @@ impl Compiler<'_> {
         })
     }
 
-    /// Resolves destinations for requests that arrive on `arrival`. Without a port of its own a
-    /// destination gets the only port of its service, else the one of the arrival.
+    /// Resolves a destination for requests that arrive on `arrival`. Without a port of its own it
+    /// gets the only port of its service, else the one of the arrival.
+    fn target(&mut self, destination: &Destination, arrival: u16) -> ClusterId {
+        let service = self.registry.resolve(&destination.host);
+        let only = service.and_then(|service| match &*service.body.ports {
+            [only] => Some(only.number),
+            _ => None,
+        });
+        let port = destination.port.or(only).unwrap_or(arrival);
+        let subset = destination.subset.as_deref().unwrap_or_default();
+        self.cluster(&destination.host, subset, port)
+    }
+
+    /// Resolves destinations with their weights.
     fn split(&mut self, destinations: &[WeightedDestination], arrival: u16) -> Split {
         let targets: Vec<_> = destinations
             .iter()
-            .map(
-                |WeightedDestination {
-                     destination,
-                     weight,
-                 }| {
-                    let service = self.registry.resolve(&destination.host);
-                    let only = service.and_then(|service| match &*service.body.ports {
-                        [only] => Some(only.number),
-                        _ => None,
-                    });
-                    let port = destination.port.or(only).unwrap_or(arrival);
-                    let subset = destination.subset.as_deref().unwrap_or_default();
-                    (self.cluster(&destination.host, subset, port), *weight)
-                },
-            )
+            .map(|one| (self.target(&one.destination, arrival), one.weight))
             .collect();
         Split::weighted(&targets)
     }
 
     /// The route of a service's port for which no rule is written.
     fn default_route(&mut self, service: &Stored<Service>, port: u16) -> Route {
+        let cluster = self.cluster(&service.body.key.host, "", port);
         Route {
-            name: "default".into(),
-            origin: Origin::whole(&service.object),
-            split: Split::single(self.cluster(&service.body.key.host, "", port)),
+            policy: Arc::clone(&self.default_policy),
+            ..Route::plain(
+                "default",
+                Origin::whole(&service.object),
+                Split::single(cluster),
+            )
         }
     }
 
@@ -132,15 +142,12 @@ impl Compiler<'_> {
             OutboundPolicy::AllowAny => ("allow_any", ClusterId::PASSTHROUGH),
             OutboundPolicy::RegistryOnly => ("block_all", ClusterId::BLACK_HOLE),
         };
-        Route {
-            name: name.into(),
-            origin: Origin::whole(&Arc::new(ObjectRef {
-                kind: "MeshConfig".into(),
-                namespace: self.mesh.root_namespace.clone(),
-                name: "istio".into(),
-            })),
-            split: Split::single(cluster),
-        }
+        let object = Arc::new(ObjectRef {
+            kind: "MeshConfig".into(),
+            namespace: self.mesh.root_namespace.clone(),
+            name: "istio".into(),
+        });
+        Route::plain(name, Origin::whole(&object), Split::single(cluster))
     }
 
     /// What happens to requests for hosts that no service has.
@@ -153,5 +160,13 @@ impl Compiler<'_> {
 
     fn notice(&mut self, object: &ObjectRef, text: String) {
         self.notices.push((object.clone(), text));
+    }
+}
+
+/// How requests are treated for which no rule is written.
+pub(crate) fn default_policy(mesh: &Mesh) -> RoutePolicy {
+    RoutePolicy {
+        retries: RetryPolicy::new(&mesh.default_retries),
+        ..RoutePolicy::default()
     }
 }

@@ -10,6 +10,7 @@ use regex::bytes::Regex;
 
 use crate::facts::Facts;
 use crate::pattern;
+use crate::route::Matched;
 
 /// One `match` block: all of its conditions on a request.
 #[derive(Debug)]
@@ -143,6 +144,16 @@ impl Entry {
         })
     }
 
+    /// Its conditions in words; none if it takes every request.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let path = match &self.path {
+            PathTest::Any => None,
+            path => Some(path.to_string()),
+        };
+        let guards = self.guards.iter().map(ToString::to_string);
+        path.into_iter().chain(guards).collect()
+    }
+
     /// An entry that matches every request.
     pub(crate) fn catch_all() -> Self {
         Self {
@@ -184,6 +195,16 @@ impl Entry {
 // === impl PathTest ===
 
 impl PathTest {
+    /// What a rewrite of the prefix replaces.
+    pub(crate) fn matched(&self) -> Matched {
+        match self {
+            // Envoy routes what has no condition on the path by the prefix `/`.
+            Self::Any => Matched::Prefix(1),
+            Self::Prefix { text, .. } => Matched::Prefix(text.len()),
+            Self::Exact { .. } | Self::Regex(_) => Matched::Whole,
+        }
+    }
+
     fn compile(uri: &StringMatch, folds_case: bool) -> Result<Self, (String, String)> {
         let text = |text: &String| -> Box<[u8]> {
             let text = if folds_case {
@@ -270,7 +291,7 @@ impl Subject {
 // === impl Test ===
 
 impl Test {
-    fn compile(condition: &StringMatch) -> Result<Self, (String, String)> {
+    pub(crate) fn compile(condition: &StringMatch) -> Result<Self, (String, String)> {
         Ok(match condition {
             StringMatch::Exact(text) => Self::Exact(text.as_bytes().into()),
             StringMatch::Prefix(text) => Self::Prefix(text.as_bytes().into()),
@@ -285,7 +306,7 @@ impl Test {
         }
     }
 
-    fn accepts(&self, value: &[u8]) -> bool {
+    pub(crate) fn accepts(&self, value: &[u8]) -> bool {
         match self {
             Self::Present => true,
             Self::Exact(text) => value == &**text,

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use lateen_model::http::{DirectResponse, Redirect};
 use lateen_model::{ObjectRef, Reason};
 
 use crate::cluster::ClusterId;
+use crate::route::Route;
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +18,22 @@ pub enum Decision<'t> {
         /// Where to; [`crate::Plan::cluster`] answers `None` for a cluster that does not exist,
         /// which is [`Reason::NoCluster`].
         cluster: ClusterId,
+        /// The destination's place in the route's split, for [`crate::route::RoutePolicy::headers_of`].
+        destination: usize,
+        /// The route that matched.
+        route: &'t Route,
+    },
+    /// It is sent elsewhere by its rule.
+    Redirect {
+        /// Where to.
+        redirect: &'t Redirect,
+        /// The route that matched.
+        route: &'t Route,
+    },
+    /// Its rule answers it.
+    Respond {
+        /// With what.
+        response: &'t DirectResponse,
         /// The route that matched.
         route: &'t Route,
     },
@@ -24,17 +42,6 @@ pub enum Decision<'t> {
     /// It is answered by the proxy: [`Reason::NoRoute`], or [`Reason::BlackHole`] (the route
     /// `block_all`).
     Refuse(Reason),
-}
-
-/// One compiled route: what a rule says for requests that match it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// The name for logs: `name`, `name.match`, or `default`; empty if the rule has none.
-    pub name: Box<str>,
-    /// The rule behind it.
-    pub origin: Origin,
-    /// Where it sends requests.
-    pub split: Split,
 }
 
 /// Where a route comes from.
@@ -72,18 +79,6 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Clusters with their shares.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Split(Shares);
-
-/// The usual case is kept in place: one look at memory less for each decision.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Shares {
-    All(ClusterId),
-    /// Each with the sum of the weights up to and including its own.
-    Weighted(Box<[(ClusterId, u64)]>),
-}
-
 /// Why a decision is what it is: every rule that was passed over, and its first condition that
 /// did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,58 +101,4 @@ pub struct PassedOver<'t> {
     /// The first condition that did not hold, such as
     /// `header "end-user" is exactly "jason", but was "alice"`.
     pub failed: String,
-}
-
-// === impl Split ===
-
-impl Split {
-    /// Everything to one cluster.
-    pub fn single(cluster: ClusterId) -> Self {
-        Self(Shares::All(cluster))
-    }
-
-    /// Shares by weight; those of weight zero are dropped unless there is only one.
-    pub fn weighted(targets: &[(ClusterId, u32)]) -> Self {
-        if let [(cluster, _)] = targets {
-            return Self::single(*cluster);
-        }
-        let mut sum = 0_u64;
-        let shares = targets
-            .iter()
-            .filter(|(_, weight)| *weight > 0)
-            .map(|(cluster, weight)| {
-                sum += u64::from(*weight);
-                (*cluster, sum)
-            })
-            .collect();
-        Self(Shares::Weighted(shares))
-    }
-
-    /// Chooses a cluster; `random` is called only if there is a choice.
-    pub fn pick(&self, random: impl FnOnce() -> u64) -> Option<ClusterId> {
-        let shares = match &self.0 {
-            Shares::All(cluster) => return Some(*cluster),
-            Shares::Weighted(shares) => shares,
-        };
-        let (_, sum) = shares.last()?;
-        // The high half of the product is uniform over 0..sum, without a division.
-        let point = (u128::from(random()) * u128::from(*sum)) >> 64;
-        let chosen = shares.iter().find(|(_, until)| point < u128::from(*until));
-        chosen.map(|(cluster, _)| *cluster)
-    }
-
-    /// The clusters with their weights.
-    pub fn targets(&self) -> impl Iterator<Item = (ClusterId, u64)> {
-        let (single, shares) = match &self.0 {
-            Shares::All(cluster) => (Some((*cluster, 1)), &[][..]),
-            Shares::Weighted(shares) => (None, &**shares),
-        };
-        let mut before = 0;
-        let weighted = shares.iter().map(move |(cluster, until)| {
-            let weight = until - before;
-            before = *until;
-            (*cluster, weight)
-        });
-        single.into_iter().chain(weighted)
-    }
 }

@@ -9,8 +9,8 @@ use lateen_model::HostPattern;
 
 use crate::authority::canonical;
 use crate::cluster::ClusterId;
-use crate::decision::Route;
 use crate::hosts::{HostIndex, HostIndexBuilder};
+use crate::route::Route;
 
 /// Where connections go that are not routed request by request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(crate) struct TcpRule {
 #[derive(Debug)]
 pub struct SniTable {
     hosts: HostIndex,
+    /// The patterns, for people.
+    patterns: Box<[HostPattern]>,
     /// For each pattern its rules in order, then those of wider patterns.
     lists: Box<[Box<[TcpRule]>]>,
 }
@@ -58,8 +60,12 @@ impl TcpRoute {
     ) -> (ClusterId, &Route) {
         let rule = self.rules.iter().find(|rule| rule.takes(destination));
         let route = rule.map_or(&self.otherwise, |rule| &rule.route);
-        let cluster = route.split.pick(random);
-        (cluster.unwrap_or(ClusterId::BLACK_HOLE), route)
+        (route.connect(random), route)
+    }
+
+    /// The rules in order, and what none of them takes.
+    pub(crate) fn parts(&self) -> (&[TcpRule], &Route) {
+        (&self.rules, &self.otherwise)
     }
 
     /// Every route, in order.
@@ -110,6 +116,7 @@ impl SniTable {
         });
         Self {
             lists: lists.collect(),
+            patterns: patterns.iter().map(|pattern| (*pattern).clone()).collect(),
             hosts: hosts.build(),
         }
     }
@@ -127,8 +134,13 @@ impl SniTable {
         let host = canonical(server_name, &mut space);
         let list = &self.lists[self.hosts.find(host, &mut backwards)? as usize];
         let rule = list.iter().find(|rule| rule.takes(destination))?;
-        let cluster = rule.route.split.pick(random);
-        Some((cluster.unwrap_or(ClusterId::BLACK_HOLE), &rule.route))
+        Some((rule.route.connect(random), &rule.route))
+    }
+
+    /// Every pattern with its rules, those of wider patterns too, in order.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&HostPattern, &[TcpRule])> {
+        let lists = self.lists.iter().map(|list| &**list);
+        self.patterns.iter().zip(lists)
     }
 
     /// Every route; one may come more than once.

@@ -25,15 +25,29 @@ const MAX_AUTOMATON: usize = 256 << 10;
 /// # Errors
 /// Says what is wrong, as the end of a sentence that begins with the expression.
 pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {
+    check_length(pattern)?;
+    let rewritten = rewrite(pattern)?;
+    // Alone first: `a)(b` must not become valid by the parentheses that are put around it.
+    build(&rewritten)?;
+    build(&format!(r"\A(?:{rewritten})\z"))
+}
+
+/// Compiles an expression that is searched for anywhere in a text.
+///
+/// # Errors
+/// As [`compile`].
+pub(crate) fn compile_search(pattern: &str) -> Result<Regex, String> {
+    check_length(pattern)?;
+    build(&rewrite(pattern)?)
+}
+
+fn check_length(pattern: &str) -> Result<(), String> {
     if pattern.chars().count() > MAX_CHARS {
         return Err(format!(
             "is longer than {MAX_CHARS} characters; split it into several matches"
         ));
     }
-    let rewritten = rewrite(pattern)?;
-    // Alone first: `a)(b` must not become valid by the parentheses that are put around it.
-    build(&rewritten)?;
-    build(&format!(r"\A(?:{rewritten})\z"))
+    Ok(())
 }
 
 fn build(pattern: &str) -> Result<Regex, String> {

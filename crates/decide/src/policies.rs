@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use lateen_model::destination::{DestinationRule, PortPolicy, Subset, TrafficPolicy};
+use lateen_model::destination::{DestinationRule, PortPolicy, RetryBudget, Subset, TrafficPolicy};
 use lateen_model::service::{ExportTo, Service};
-use lateen_model::{Host, HostPattern, Labels, selects};
+use lateen_model::{Host, HostPattern, Labels, ObjectRef, selects};
 
 use crate::l4::specificity;
 use crate::registry::Stored;
@@ -35,6 +35,8 @@ pub(crate) struct Merged {
     selector: Option<Labels>,
     policy: TrafficPolicy,
     subsets: Vec<Subset>,
+    /// What it was merged of, oldest first.
+    pub(crate) objects: Vec<Arc<ObjectRef>>,
 }
 
 // === impl Policies ===
@@ -54,7 +56,7 @@ impl Policies {
         let mut namespaces: HashMap<String, Rules> = HashMap::new();
         for rule in by_age {
             let rules = namespaces.entry(rule.body.namespace.clone()).or_default();
-            add(rules.of_host(&rule.body.host), &rule.body);
+            add(rules.of_host(&rule.body.host), rule);
         }
         for rules in namespaces.values_mut() {
             let by_width =
@@ -103,7 +105,8 @@ fn is_for(rule: &DestinationRule, namespace: &str, labels: &Labels) -> bool {
 
 /// Merges a rule into those for the same host: subsets are appended, of equal names the first is
 /// kept, and the oldest policy is kept.
-fn add(merged: &mut Vec<Merged>, rule: &DestinationRule) {
+fn add(merged: &mut Vec<Merged>, stored: &Stored<DestinationRule>) {
+    let rule = &stored.body;
     let is_same =
         |one: &Merged| one.export_to == rule.export_to && one.selector == rule.workload_selector;
     let Some(same) = merged.iter_mut().find(|one| is_same(one)) else {
@@ -112,11 +115,13 @@ fn add(merged: &mut Vec<Merged>, rule: &DestinationRule) {
             selector: rule.workload_selector.clone(),
             policy: rule.policy.clone(),
             subsets: Vec::new(),
+            objects: vec![Arc::clone(&stored.object)],
         };
         fresh.append(&rule.subsets);
         merged.push(fresh);
         return;
     };
+    same.objects.push(Arc::clone(&stored.object));
     same.append(&rule.subsets);
     if same.policy == TrafficPolicy::default() {
         same.policy = rule.policy.clone();
@@ -189,8 +194,30 @@ impl Merged {
         }
         let over = &subset.policy.port_default;
         PortPolicy {
-            load_balancer: over.load_balancer.or(base.load_balancer),
+            load_balancer: over
+                .load_balancer
+                .clone()
+                .or_else(|| base.load_balancer.clone()),
+            connection_pool: over
+                .connection_pool
+                .clone()
+                .or_else(|| base.connection_pool.clone()),
+            outlier_detection: over
+                .outlier_detection
+                .clone()
+                .or_else(|| base.outlier_detection.clone()),
+            tls: over.tls.clone().or_else(|| base.tls.clone()),
         }
+    }
+
+    /// The budget of retries, which has no setting for single ports: that of the subset, else
+    /// that of the rule.
+    pub(crate) fn retry_budget<'r>(
+        &'r self,
+        subset: Option<&'r Subset>,
+    ) -> Option<&'r RetryBudget> {
+        let of_subset = subset.and_then(|subset| subset.policy.retry_budget.as_ref());
+        of_subset.or(self.policy.retry_budget.as_ref())
     }
 }
 

@@ -10,6 +10,7 @@ use lateen_model::proxy::{Proxy, Role};
 use lateen_model::service::Service;
 use lateen_model::{Body, Labels, Resource, ResourceName, Source};
 
+use crate::compile::delegates::Delegations;
 use crate::compile::rules::{Routes, StoredRoutes};
 use crate::error::Error;
 use crate::registry::Stored;
@@ -22,6 +23,7 @@ pub(crate) struct Resources {
     nobody: Arc<Proxy>,
     pub(crate) services: ByName<Service>,
     pub(crate) virtual_services: ByName<Routes>,
+    pub(crate) delegations: Delegations,
     pub(crate) destination_rules: ByName<DestinationRule>,
     pub(crate) gateways: ByName<Gateway>,
     /// Counts versions of resources; never zero for one.
@@ -53,6 +55,7 @@ impl Default for Resources {
             nobody: Arc::new(nobody()),
             services: ByName::new(),
             virtual_services: ByName::new(),
+            delegations: Delegations::default(),
             destination_rules: ByName::new(),
             gateways: ByName::new(),
             revision: 0,
@@ -149,12 +152,19 @@ impl Resources {
         known.map_or(&self.nobody, |(_, proxy)| proxy)
     }
 
-    /// The VirtualServices that the proxy sees, oldest first.
+    /// Puts the rules of delegates in place where VirtualServices changed.
+    pub(crate) fn resolve_delegates(&mut self) {
+        let all = &self.virtual_services;
+        self.delegations.update(all, &mut self.revision);
+    }
+
+    /// The VirtualServices that the proxy sees, oldest first, with delegates in place.
     pub(crate) fn visible_routes(&self) -> Vec<&StoredRoutes> {
         let namespace = &self.proxy().namespace;
         let all = self.virtual_services.values();
         let mut seen: Vec<_> = all
-            .filter(|routes| routes.body.spec.export_to.allows(namespace))
+            .filter(|routes| routes.body.spec.export_to.allows(namespace) && !routes.is_delegate())
+            .map(|routes| self.delegations.resolve(routes))
             .collect();
         seen.sort_by(|a, b| a.source.age_key().cmp(&b.source.age_key()));
         seen

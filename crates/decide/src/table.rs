@@ -9,10 +9,11 @@ use lateen_model::{HostPattern, Reason};
 use crate::authority::canonical;
 use crate::cluster::ClusterId;
 use crate::condition::Request;
-use crate::decision::{Decision, PassedOver, Route, Split, Trace};
+use crate::decision::{Decision, PassedOver, Trace};
 use crate::facts::{Facts, Scratch};
 use crate::hosts::{HostIndex, HostIndexBuilder};
 use crate::matcher::Matcher;
+use crate::route::{Action, Route};
 
 /// The routes of one port of a sidecar, or of one listener of a gateway.
 #[derive(Debug)]
@@ -131,6 +132,16 @@ impl RouteTable {
         hosts.flat_map(|(name, host)| host.rules.routes.iter().map(move |route| (name, route)))
     }
 
+    /// Every virtual host with its name, in order.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&str, &VirtualHost)> {
+        self.virtual_hosts().zip(&self.virtual_hosts)
+    }
+
+    /// What happens to requests for other hosts.
+    pub(crate) fn fallback(&self) -> &Fallback {
+        &self.fallback
+    }
+
     /// Its layout, for the table that takes its place.
     pub(crate) fn layout(&self) -> Arc<Layout> {
         Arc::clone(&self.layout)
@@ -173,8 +184,28 @@ impl Layout {
 impl Rules {
     /// Every cluster that the rules name, as often as they do.
     pub(crate) fn clusters(&self) -> impl Iterator<Item = ClusterId> {
-        let splits = self.routes.iter().map(|route| &route.split);
-        splits.flat_map(Split::targets).map(|(cluster, _)| cluster)
+        self.routes.iter().flat_map(Route::clusters)
+    }
+}
+
+// === impl Route ===
+
+impl Route {
+    /// What becomes of a request that matches.
+    fn decide(&self, random: impl FnOnce() -> u64) -> Decision<'_> {
+        let route = self;
+        match &self.action {
+            Action::Redirect(redirect) => Decision::Redirect { redirect, route },
+            Action::Respond(response) => Decision::Respond { response, route },
+            Action::Forward(split) => match split.pick(random) {
+                Some((destination, cluster)) => Decision::Forward {
+                    cluster,
+                    destination,
+                    route,
+                },
+                None => Decision::Refuse(Reason::NoCluster),
+            },
+        }
     }
 }
 
@@ -194,11 +225,7 @@ impl VirtualHost {
             return (Decision::Refuse(Reason::NoRoute), None);
         };
         let route = &self.rules.routes[found as usize];
-        let decision = match route.split.pick(random) {
-            Some(cluster) => Decision::Forward { cluster, route },
-            None => Decision::Refuse(Reason::NoCluster),
-        };
-        (decision, Some(found))
+        (route.decide(random), Some(found))
     }
 
     /// The entries before the one that won, with what failed.
@@ -234,10 +261,7 @@ impl Fallback {
         match self {
             Self::NoRoute => Decision::Refuse(Reason::NoRoute),
             Self::BlackHole => Decision::Refuse(Reason::BlackHole),
-            Self::Passthrough(route) => match route.split.pick(random) {
-                Some(cluster) => Decision::Forward { cluster, route },
-                None => Decision::Refuse(Reason::BlackHole),
-            },
+            Self::Passthrough(route) => route.decide(random),
         }
     }
 }

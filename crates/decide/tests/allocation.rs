@@ -9,8 +9,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use lateen_decide::{Decision, Facts, Scratch, Store};
+use lateen_model::http::{HeaderRules, HttpAction, HttpRule};
 use lateen_model::route::{
-    Destination, GatewayRef, HttpMatch, HttpRule, StringMatch, ValueMatch, VirtualService,
+    Destination, GatewayRef, HttpMatch, StringMatch, ValueMatch, VirtualService,
     WeightedDestination,
 };
 use lateen_model::service::{ExportTo, Registry, Resolution, Service, ServiceKey, ServicePort};
@@ -105,11 +106,12 @@ fn rules() -> Vec<HttpRule> {
             port: None,
         },
         weight,
+        headers: HeaderRules::default(),
     };
     let rule = |block| HttpRule {
         name: "rule".into(),
         matches: vec![block],
-        route: vec![to("v1", 3), to("v2", 1)],
+        ..HttpRule::new(HttpAction::Route(vec![to("v1", 3), to("v2", 1)]))
     };
     blocks.into_iter().map(rule).collect()
 }

@@ -13,6 +13,9 @@
 //!                                                                  store ─► watchers, journal
 //! ```
 //!
+//! `portforward` becomes a WebSocket over whose channels bytes go to and from a pod, through a
+//! [`PodDialer`] that whoever runs the pods gives.
+//!
 //! What is deliberately absent: authorization (who is authenticated may do everything; RBAC kinds
 //! are stored only), server-side apply, protobuf answers, CEL rules, conversion webhooks,
 //! aggregated API servers. A request for one of them gets an error that says so.
@@ -32,6 +35,7 @@ mod events;
 mod object;
 mod openapi;
 mod patch;
+mod pod_dialer;
 mod protobuf;
 mod registry;
 mod rest;
@@ -44,6 +48,8 @@ mod strategy;
 mod table;
 mod transport;
 mod validate;
+mod websocket;
 
 pub use auth::{ClientCertificate, User};
+pub use pod_dialer::PodDialer;
 pub use server::{ApiServer, Error, Options};

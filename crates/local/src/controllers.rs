@@ -38,7 +38,6 @@ mod daemon_set;
 mod deployment;
 mod endpoints;
 mod error;
-mod events;
 mod garbage;
 mod inventory;
 mod job;
@@ -68,10 +67,10 @@ use kube::Client;
 use kube::runtime::watcher;
 use tokio::task::JoinSet;
 
-use self::events::Recorder;
 use self::inventory::Inventory;
 use self::load_balancer::LoadBalancer;
 use self::objects::{Objects, Watched};
+use crate::events::Recorder;
 
 /// Settings of the controllers.
 #[derive(Debug)]
@@ -131,7 +130,7 @@ pub async fn run(
 
 /// Starts the watches.
 fn start(client: &Client, tasks: &mut JoinSet<()>) -> Context {
-    let (recorder, events) = Recorder::new(client.clone());
+    let (recorder, events) = Recorder::new(client.clone(), None);
     tasks.spawn(events);
     let inventory = Inventory::start(client.clone(), tasks);
     let root_ca = watcher::Config::default().fields("metadata.name=kube-root-ca.crt");

@@ -12,6 +12,7 @@ pub mod apiserver;
 pub mod cluster;
 pub mod controllers;
 pub mod dns;
+mod events;
 pub mod network;
 pub mod node;
 pub mod publisher;

@@ -18,8 +18,8 @@ mod action;
 mod agent;
 mod blueprint;
 pub(crate) mod container;
+pub(crate) mod dial;
 mod environment;
-mod events;
 mod fields;
 pub mod images;
 mod lifecycle;
@@ -48,8 +48,9 @@ use kube::Client;
 pub(crate) use container::{container_main, exec_main};
 pub(crate) use naming::DOMAIN;
 
+use crate::events::Recorder;
 use crate::network::links::Links;
-use events::Recorder;
+use dial::Sandboxes;
 use images::{Images, Mapping};
 use objects::Objects;
 
@@ -73,6 +74,8 @@ pub(crate) struct Options {
     pub(crate) images: Vec<Mapping>,
     /// The address of cluster DNS.
     pub(crate) dns: Ipv4Addr,
+    /// Where sandboxes are noted, for whoever forwards ports.
+    pub(crate) sandboxes: Sandboxes,
 }
 
 /// What every part of the node works with.
@@ -89,6 +92,7 @@ pub(crate) struct Context {
     allocatable: BTreeMap<String, Quantity>,
     /// Whether other users than root exist here.
     maps_users: bool,
+    sandboxes: Sandboxes,
 }
 
 /// Runs the node, for ever; called in the cluster's namespaces.
@@ -100,7 +104,7 @@ pub(crate) async fn run(options: Options, client: Client, links: Links) -> std::
         std::fs::create_dir_all(options.runtime.join(directory))?;
     }
     let (objects, keep_objects) = Objects::watch(&client);
-    let (events, write_events) = Recorder::new(client.clone(), &options.name);
+    let (events, write_events) = Recorder::new(client.clone(), Some(&options.name));
     let context = Arc::new(Context {
         images: Images::new(&options.images, &options.programs),
         client,
@@ -113,6 +117,7 @@ pub(crate) async fn run(options: Options, client: Client, links: Links) -> std::
         events,
         allocatable: register::capacity(),
         maps_users: maps_users(),
+        sandboxes: options.sandboxes,
     });
     let work = async {
         context.objects.synced().await;

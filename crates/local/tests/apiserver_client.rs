@@ -13,6 +13,8 @@ mod support;
 mod admission;
 #[path = "apiserver/deletion.rs"]
 mod deletion;
+#[path = "apiserver/forwarding.rs"]
+mod forwarding;
 #[path = "apiserver/identity.rs"]
 mod identity;
 #[path = "apiserver/watching.rs"]

@@ -87,6 +87,7 @@ fn trials(cluster: &Weak) -> Vec<Trial> {
         network::a_service_without_endpoints_refuses_at_once,
         network::the_api_is_reached_from_a_pod_with_its_own_token,
         network::each_pod_has_a_network_of_its_own,
+        network::a_port_of_a_pods_own_loopback_is_forwarded,
     ]
 }
 

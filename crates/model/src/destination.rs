@@ -2,8 +2,11 @@
 
 use serde::Serialize;
 
+use crate::balancer::LoadBalancer;
+use crate::pool::{ConnectionPool, OutlierDetection};
 use crate::service::ExportTo;
-use crate::{HostPattern, Labels};
+use crate::tls::ClientTls;
+use crate::{HostPattern, Labels, Percent};
 
 /// A DestinationRule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,27 +46,30 @@ pub struct TrafficPolicy {
     pub port_default: PortPolicy,
     /// For single ports: replaces `port_default` as a whole, omitted blocks take the defaults.
     pub ports: Vec<(u16, PortPolicy)>,
+    /// Limits retries to a share of the requests; for all ports.
+    pub retry_budget: Option<RetryBudget>,
 }
 
-/// The settings for a port.
+/// The settings for a port: four blocks, of which a subset overrides those that it has.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PortPolicy {
     /// How endpoints are chosen; LEAST_REQUEST if unset.
     pub load_balancer: Option<LoadBalancer>,
+    /// Limits of connections and requests.
+    pub connection_pool: Option<ConnectionPool>,
+    /// When endpoints are taken out for a while; never if unset.
+    pub outlier_detection: Option<OutlierDetection>,
+    /// TLS towards the destination; as the mesh does it if unset.
+    pub tls: Option<ClientTls>,
 }
 
-/// How an endpoint is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+/// Limits retries to a share of the requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum LoadBalancer {
-    /// The less busy of two random ones.
-    #[default]
-    LeastRequest,
-    /// One after the other.
-    RoundRobin,
-    /// Any.
-    Random,
-    /// The address that the caller dialled.
-    Passthrough,
+pub struct RetryBudget {
+    /// The share of the requests in flight.
+    pub percent: Percent,
+    /// Always allowed at once.
+    pub min_retry_concurrency: u32,
 }

@@ -11,21 +11,28 @@
 //! Workload { address, … }          ── the third: who lives at an address, asked for on demand
 //! ```
 
+pub mod balancer;
 pub mod destination;
 pub mod endpoint;
 pub mod gateway;
 pub mod host;
+pub mod http;
 pub mod mesh;
+pub mod percent;
+pub mod pool;
 pub mod protocol;
 pub mod proxy;
 pub mod reason;
 pub mod resource;
+pub mod retry;
 pub mod route;
 pub mod service;
 pub mod source;
+pub mod tls;
 pub mod workload;
 
 pub use host::{Host, HostPattern};
+pub use percent::Percent;
 pub use protocol::Protocol;
 pub use reason::Reason;
 pub use resource::{Body, Resource, ResourceName};

@@ -1,6 +1,11 @@
 //! Settings of the whole mesh that proxies need (from Istio's MeshConfig).
 
+use std::time::Duration;
+
 use serde::Serialize;
+
+use crate::balancer::LocalityLb;
+use crate::retry::Retries;
 
 /// Settings of the whole mesh.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -21,6 +26,12 @@ pub struct Mesh {
     /// How long an undeclared port waits for the client's first bytes before the upstream is
     /// dialled and both sides are watched, in milliseconds.
     pub protocol_detection_timeout_ms: u32,
+    /// When requests are sent again where a rule says nothing (`defaultHttpRetryPolicy`).
+    pub default_retries: Retries,
+    /// How long a connection may take to be made where nothing else is said (`connectTimeout`).
+    pub connect_timeout: Duration,
+    /// Which localities come first where a destination says nothing (`localityLbSetting`).
+    pub locality: LocalityLb,
 }
 
 impl Default for Mesh {
@@ -33,6 +44,12 @@ impl Default for Mesh {
             access_log_file: String::new(),
             access_log_encoding: AccessLogEncoding::Text,
             protocol_detection_timeout_ms: 100,
+            default_retries: Retries::default_policy(),
+            connect_timeout: Duration::from_secs(10),
+            locality: LocalityLb {
+                is_enabled: true,
+                ..LocalityLb::default()
+            },
         }
     }
 }

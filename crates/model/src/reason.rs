@@ -44,11 +44,19 @@ pub enum Reason {
     Loop,
     /// The proxy is overloaded.
     Overload,
+    /// Retries were due, but none was left (the last answer is sent on) or the limit forbade them.
+    RetryLimitExceeded,
+    /// A fault was injected in place of an answer.
+    FaultAbort,
+    /// A fault delayed the request, which then went its way.
+    FaultDelay,
+    /// The rule answers by itself, or sends the client elsewhere.
+    DirectResponse,
 }
 
 impl Reason {
     /// Every reason, for tables and documentation.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::NoRoute,
         Self::NoCluster,
         Self::NoHealthyUpstream,
@@ -67,6 +75,10 @@ impl Reason {
         Self::BlackHole,
         Self::Loop,
         Self::Overload,
+        Self::RetryLimitExceeded,
+        Self::FaultAbort,
+        Self::FaultDelay,
+        Self::DirectResponse,
     ];
 
     /// Envoy's flag for `response_flags`; `-` where Envoy has none.
@@ -87,7 +99,10 @@ impl Reason {
             | Self::UnsupportedVersion => "DPE",
             Self::StreamIdleTimeout => "SI",
             Self::Overload => "OM",
-            Self::RequestHeadTimeout | Self::BlackHole | Self::Loop => "-",
+            Self::RetryLimitExceeded => "URX",
+            Self::FaultAbort => "FI",
+            Self::FaultDelay => "DI",
+            Self::RequestHeadTimeout | Self::BlackHole | Self::Loop | Self::DirectResponse => "-",
         }
     }
 
@@ -113,13 +128,17 @@ impl Reason {
             Self::UnknownTransferCoding => "http1.invalid_transfer_encoding",
             Self::UnsupportedVersion => "http1.unsupported_version",
             Self::StreamIdleTimeout => "stream_idle_timeout",
-            Self::BlackHole => "direct_response",
+            Self::BlackHole | Self::DirectResponse => "direct_response",
             Self::Loop => "loop",
             Self::Overload => "overload",
+            Self::RetryLimitExceeded => "via_upstream",
+            Self::FaultAbort => "fault_filter_abort",
+            Self::FaultDelay => "fault_filter_delay",
         }
     }
 
-    /// The status of the proxy's own answer; 0 where there is nobody left to answer.
+    /// The status of the proxy's own answer; 0 where there is nobody left to answer, or where the
+    /// status does not follow from the reason.
     pub fn status(self) -> u16 {
         match self {
             Self::NoRoute => 404,
@@ -136,7 +155,12 @@ impl Reason {
             | Self::UpstreamOverflow
             | Self::Overload => 503,
             Self::UpstreamRequestTimeout => 504,
-            Self::DownstreamConnectionTermination => 0,
+            // The status of these is the upstream's, or what the rule says.
+            Self::RetryLimitExceeded
+            | Self::FaultAbort
+            | Self::FaultDelay
+            | Self::DirectResponse
+            | Self::DownstreamConnectionTermination => 0,
         }
     }
 }

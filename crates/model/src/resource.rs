@@ -39,6 +39,10 @@ pub struct Resource {
 /// What a resource says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a body is moved a few times in its life, and then lies in a table of its kind"
+)]
 pub enum Body {
     /// Settings of the whole mesh.
     Mesh(Mesh),

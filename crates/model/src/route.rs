@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 use serde::Serialize;
 
+use crate::http::{HeaderRules, HttpRule};
 use crate::service::ExportTo;
 use crate::{Host, HostPattern, Labels};
 
@@ -12,7 +13,8 @@ use crate::{Host, HostPattern, Labels};
 pub struct VirtualService {
     /// Namespace of the object.
     pub namespace: String,
-    /// Hosts that it routes; short names are expanded.
+    /// Hosts that it routes; short names are expanded. Empty for a delegate, which is in effect
+    /// only through the rules that name it.
     pub hosts: Vec<HostPattern>,
     /// Where it applies; never empty (`mesh` is the default).
     pub gateways: Vec<GatewayRef>,
@@ -39,18 +41,6 @@ pub enum GatewayRef {
         /// Its name.
         name: String,
     },
-}
-
-/// One rule of `http`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HttpRule {
-    /// The name; empty if none.
-    pub name: String,
-    /// Alternatives; empty matches every request.
-    pub matches: Vec<HttpMatch>,
-    /// Where it sends requests, by weight; never empty.
-    pub route: Vec<WeightedDestination>,
 }
 
 /// One block of `match`: every condition that is set must hold.
@@ -115,6 +105,8 @@ pub struct WeightedDestination {
     pub destination: Destination,
     /// Its share is weight / sum of weights; a single destination takes all whatever its weight.
     pub weight: u32,
+    /// Changes of headers of what goes there, after those of the rule. Only in rules of `http`.
+    pub headers: HeaderRules,
 }
 
 /// Where a rule sends traffic.

@@ -23,6 +23,12 @@ pub struct Activity {
     pub plan_version: Gauge,
     /// Connections of clients so far.
     pub accepted: Gauge,
+    /// Copies of requests that are on their way.
+    pub mirrors: Gauge,
+    /// Copies of requests that were sent so far.
+    pub mirrored: Gauge,
+    /// Copies that were due but not sent: the request was too long, or nobody was there to take it.
+    pub unmirrored: Gauge,
 }
 
 /// Counts something in until it is dropped.

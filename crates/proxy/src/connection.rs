@@ -121,9 +121,9 @@ pub async fn carry(worker: &Rc<Worker>, transport: Transport, origin: Origin) {
 }
 
 /// Answers whether a connection that has to speak HTTP begins with a line that cannot be meant as a
-/// request of any version: no method, and no `/` anywhere. An answer would be in a language that its client
-/// does not speak (RFC 9113 §3.4 wants a wrong preface's connection closed). Anything else that is no
-/// request is answered 400.
+/// request of any version: no method, and no `/` anywhere. An answer would be in a language that its
+/// client does not speak (RFC 9113 §3.4 wants a wrong preface's connection closed). Anything else
+/// that is no request is answered 400.
 fn is_no_request(worker: &Worker, side: &Side, origin: Origin) -> bool {
     let bytes = side.buffer.bytes();
     let mut words = bytes.split(|byte| !byte.is_ascii_uppercase());

@@ -41,9 +41,11 @@ mod server;
 mod watch;
 mod websocket;
 
+use lateen_decide::cluster::HttpVersion;
 use lateen_model::Protocol;
 
 use crate::connection::Door;
+use crate::connection::rules::Target;
 use crate::upstream::Version;
 
 pub use client::Upstreams;
@@ -73,18 +75,24 @@ const HEAD_BYTES: u32 = 60 * 1024;
 /// How many streams may be reset because their client broke a rule of streams (CVE-2025-8671).
 const MOST_LOCAL_RESETS: usize = 100;
 
-/// What is spoken to an upstream: what is declared for its port; where nothing is, what the client
-/// speaks, as a sidecar is to be transparent. A gateway's clients say nothing about what is behind
-/// it, and HTTP/1.1 is understood everywhere.
-pub fn upstream_protocol(declared: Protocol, is_client_http2: bool, door: Door) -> Version {
-    match declared {
-        Protocol::Http2 | Protocol::Grpc | Protocol::GrpcWeb => Version::Http2,
-        Protocol::Unknown if is_client_http2 && door != Door::Gateway => Version::Http2,
-        Protocol::Unknown
-        | Protocol::Http
-        | Protocol::Https
-        | Protocol::Tls
-        | Protocol::Tcp
-        | Protocol::Udp => Version::Http1,
+/// What is spoken to an upstream: what its policy asks for, else what is declared for its port;
+/// where nothing is, what the client speaks, as a sidecar is to be transparent. A gateway's clients
+/// say nothing about what is behind it, and HTTP/1.1 is understood everywhere.
+pub fn upstream_protocol(target: Target<'_>, is_client_http2: bool, door: Door) -> Version {
+    let wanted = match target.cluster {
+        Some(cluster) => cluster.policy.http_version,
+        None => match target.declared {
+            Protocol::Http2 | Protocol::Grpc | Protocol::GrpcWeb => HttpVersion::Http2,
+            Protocol::Unknown => HttpVersion::Client,
+            Protocol::Http | Protocol::Https | Protocol::Tls | Protocol::Tcp | Protocol::Udp => {
+                HttpVersion::Http1
+            }
+        },
+    };
+    let is_asked_for = target.declared != Protocol::Unknown || door != Door::Gateway;
+    match wanted {
+        HttpVersion::Http2 => Version::Http2,
+        HttpVersion::Client if is_client_http2 && is_asked_for => Version::Http2,
+        HttpVersion::Http1 | HttpVersion::Client => Version::Http1,
     }
 }

@@ -1,21 +1,36 @@
 //! HTTP/1.1: one task owns a client's connection and drives the upstream of each exchange.
 //!
 //! ```text
-//! serve ─ wait for bytes ─► exchange::run ─ read head ─ decide ─ upstream ─ transfer ─ record ─┐
-//!   ▲                                                                                          │
-//!   └──────────────────────────────── Next::Again ◄────────────────────────────────────────────┘
+//! serve ─ wait for bytes ─► exchange::run ─ read head ─ decide ─ fault ─┬─ attempts ─┬─ record ─┐
+//!   ▲                                                                   └─ respond ──┘          │
+//!   └──────────────────────────────── Next::Again ◄─────────────────────────────────────────────┘
 //! ```
 //!
-//! [`exchange`] is the life of a request; [`transfer`] moves its bytes, both directions at once;
-//! [`flow`] is one direction. [`respond`] is the only place that makes answers of the proxy's own.
+//! [`exchange`] is the life of a request. [`course`] decides, by its head, what becomes of it;
+//! [`attempts`] sends it until it is answered; [`links`] is where connections come from;
+//! [`transfer`] moves its bytes, both directions at once; [`flow`] is one direction. [`respond`] is
+//! the only place that makes answers of the proxy's own.
 
+mod affinity;
+mod attempts;
 mod client;
+mod cors;
+mod course;
+mod discard;
+mod edits;
 mod exchange;
+mod fault;
 mod flow;
+mod grpc;
+mod headers;
+mod links;
+mod location;
+mod mirror;
 mod record;
 mod request_head;
 mod respond;
 mod response_head;
+mod timeouts;
 mod transfer;
 pub mod workspace;
 
@@ -23,6 +38,7 @@ use std::rc::Rc;
 
 use crate::connection::Origin;
 use crate::side::Side;
+use crate::upstream::Connection;
 use crate::worker::Worker;
 
 use client::Client;
@@ -37,7 +53,7 @@ enum Next {
     /// It is closed when the client has had time to read the answer: it may still be sending.
     Linger,
     /// It becomes a tunnel to this upstream.
-    Tunnel(Side),
+    Tunnel(Box<Connection>),
 }
 
 /// Serves a connection of which the client speaks HTTP/1 until it ends.
@@ -51,7 +67,7 @@ pub async fn serve(worker: Rc<Worker>, side: Side, origin: Origin) {
             Next::Again => client.rest(),
             Next::Close => return,
             Next::Linger => return client.linger().await,
-            Next::Tunnel(upstream) => return client.tunnel(upstream).await,
+            Next::Tunnel(upstream) => return client.tunnel(*upstream).await,
         }
     }
 }

@@ -99,7 +99,9 @@ impl Lifecycle {
         // The workers hear of it within a turn of their loops.
         sleep(LOOK).await;
         loop {
-            let running = self.crew.sum(|it| &it.exchanges) + self.crew.sum(|it| &it.tunnels);
+            let running = self.crew.sum(|it| &it.exchanges)
+                + self.crew.sum(|it| &it.mirrors)
+                + self.crew.sum(|it| &it.tunnels);
             if running == 0 {
                 return;
             }

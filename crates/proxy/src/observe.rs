@@ -7,6 +7,7 @@
 pub mod access_log;
 pub mod calendar;
 pub mod exposition;
+pub mod flags;
 pub mod histogram;
 pub mod labels;
 pub mod metrics;

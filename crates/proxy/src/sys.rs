@@ -10,6 +10,7 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Once;
 
+use lateen_model::pool::TcpKeepalive;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -119,6 +120,21 @@ pub fn set_mark(socket: &TcpSocket, mark: Mark) -> bool {
     marked.is_ok()
 }
 
+/// Has the kernel probe a connection that is silent.
+pub fn keep_alive(socket: &TcpSocket, settings: &TcpKeepalive) -> io::Result<()> {
+    let mut probes = socket2::TcpKeepalive::new();
+    if let Some(time) = settings.time {
+        probes = probes.with_time(time);
+    }
+    if let Some(interval) = settings.interval {
+        probes = probes.with_interval(interval);
+    }
+    if let Some(count) = settings.probes {
+        probes = probes.with_retries(count);
+    }
+    SockRef::from(socket).set_tcp_keepalive(&probes)
+}
+
 /// Raises the limit of open files to what the system allows, and returns it.
 pub fn raise_open_files() -> io::Result<u64> {
     let mut limit = libc::rlimit {
@@ -146,6 +162,31 @@ mod tests {
         let first = listen("127.0.0.1:0".parse().expect("an address")).expect("bind");
         let address = first.local_addr().expect("an address");
         listen(address).expect("the port is shared");
+    }
+
+    #[tokio::test]
+    async fn keep_alive_probes_are_set_on_the_socket() {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let settings = TcpKeepalive {
+            probes: Some(5),
+            time: Some(std::time::Duration::from_secs(70)),
+            interval: Some(std::time::Duration::from_secs(7)),
+        };
+        keep_alive(&socket, &settings).expect("settings that the kernel takes");
+        let socket = SockRef::from(&socket);
+        assert!(socket.keepalive().expect("an option"));
+        assert_eq!(
+            socket.tcp_keepalive_time().expect("an option").as_secs(),
+            70
+        );
+        assert_eq!(
+            socket
+                .tcp_keepalive_interval()
+                .expect("an option")
+                .as_secs(),
+            7
+        );
+        assert_eq!(socket.tcp_keepalive_retries().expect("an option"), 5);
     }
 
     #[tokio::test]

@@ -6,16 +6,20 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use lateen_decide::cluster::Load;
+use lateen_decide::{ClusterId, Counted, Outcome, Permit, Upstream, Usage};
 use lateen_model::Reason;
+use lateen_model::pool::TcpKeepalive;
 use lateen_wire::sniff::Verdict;
 
 use crate::clock;
 use crate::connection::Origin;
-use crate::connection::rules::{Chosen, Rules, Target};
+use crate::connection::rules::{self, Chosen, Rules};
 use crate::connection::sniff::judge;
 use crate::observe::access_log::{self, Entry};
+use crate::observe::flags::Flags;
 use crate::observe::metrics::{Key, RequestProtocol};
 use crate::side::Side;
 use crate::transport::Read;
@@ -25,10 +29,21 @@ use relay::{End, Moved};
 
 /// A connection to carry: everything that outlives the plan by which it was decided.
 struct Course {
-    target: Result<(upstream::Key, Option<Arc<Load>>), Reason>,
+    target: Result<Target, Reason>,
     key: Key,
     cluster: String,
     route: String,
+}
+
+/// Where a connection goes, and how.
+struct Target {
+    key: upstream::Key,
+    load: Option<Arc<Load>>,
+    connect_timeout: Duration,
+    keepalive: Option<TcpKeepalive>,
+    /// How long it may be silent, if it may not be so for ever.
+    idle: Option<Duration>,
+    permit: Option<Permit<Arc<Usage>>>,
 }
 
 /// Who spoke first on a connection on which nothing is declared.
@@ -42,7 +57,7 @@ enum Spoke {
 /// Carries a connection of which the first bytes are known, if it begins with any.
 pub async fn serve(worker: &Rc<Worker>, side: Side, origin: Origin, verdict: Verdict) {
     let course = Course::choose(worker, origin, verdict, &side);
-    let upstream = course.connect(worker).await;
+    let upstream = course.connect(worker, origin).await;
     run(worker, side, origin, course, upstream).await;
 }
 
@@ -54,7 +69,7 @@ pub async fn serve_undeclared(
     origin: Origin,
 ) -> Option<(Side, Verdict)> {
     let course = Course::choose(worker, origin, Verdict::Tcp, &side);
-    let mut upstream = match course.connect(worker).await {
+    let mut upstream = match course.connect(worker, origin).await {
         Ok(upstream) => upstream,
         Err(reason) => {
             run(worker, side, origin, course, Err(reason)).await;
@@ -71,8 +86,10 @@ pub async fn serve_undeclared(
     }
     if takes_http && verdict == Verdict::Http1 {
         // Nothing was said on it, so the first request may use it.
-        if let Ok((key, _)) = course.target {
-            worker.pools.checkin(key, upstream.transport, clock::now());
+        if let Ok(target) = course.target {
+            let mut connection = upstream::Connection::from(upstream.transport);
+            connection.permit = target.permit;
+            worker.pools.checkin(target.key, connection, clock::now());
         }
         return Some((side, verdict));
     }
@@ -80,7 +97,7 @@ pub async fn serve_undeclared(
         let named = Course::choose(worker, origin, verdict, &side);
         if named.cluster != course.cluster {
             drop(upstream);
-            let upstream = named.connect(worker).await;
+            let upstream = named.connect(worker, origin).await;
             run(worker, side, origin, named, upstream).await;
             return None;
         }
@@ -122,7 +139,7 @@ async fn run(
     let reason = match upstream {
         Err(reason) => {
             drop(worker.recorder.tcp_opened(Key {
-                reason: Some(reason),
+                flags: Flags::of(Some(reason)),
                 ..course.key
             }));
             side.transport.reset_on_drop();
@@ -130,11 +147,14 @@ async fn run(
         }
         Ok(mut upstream) => {
             let opened = worker.recorder.tcp_opened(course.key);
-            let load = course.target.as_ref().ok().and_then(|it| it.1.clone());
+            let target = course.target.as_ref().ok();
+            let load = target.and_then(|target| target.load.clone());
             let _active = load.map(Active::begin);
-            let remote = course.target.as_ref().ok().map(|(key, _)| key.address);
+            let remote = target.map(|target| target.key.address);
             upstream_addresses = remote.zip(upstream.transport.local_addr());
-            let idle = worker.profile.timeouts.tcp_idle;
+            let own = worker.profile.timeouts.tcp_idle;
+            let idle = target.and_then(|target| target.idle);
+            let idle = idle.map_or(own, |idle| idle.min(own));
             let end = relay::relay(&mut side, &mut upstream, &worker.buffers, idle, |moved| {
                 opened.sent(moved.sent);
                 opened.received(moved.received);
@@ -151,7 +171,7 @@ async fn run(
     };
     if worker.log.is_on() {
         worker.log.write(&Entry {
-            reason,
+            flags: Flags::of(reason),
             bytes_received: total.received,
             bytes_sent: total.sent,
             duration_ms: clock::millis_between(started, clock::now()),
@@ -181,37 +201,83 @@ impl Course {
             ..
         } = chosen;
         Self {
-            target: target.map(
-                |Target {
-                     address,
-                     mark,
-                     load,
-                     ..
-                 }| {
-                    let version = upstream::Version::Http1;
-                    let key = upstream::Key {
-                        address,
-                        mark,
-                        version,
-                    };
-                    (key, load.cloned())
-                },
-            ),
+            target: target.and_then(Target::of),
             key,
             cluster: cluster.to_owned(),
             route: route.to_owned(),
         }
     }
 
-    async fn connect(&self, worker: &Worker) -> Result<Side, Reason> {
-        let (key, _) = self.target.as_ref().map_err(|reason| *reason)?;
-        let limit = worker.profile.timeouts.connect;
-        match worker.connector.connect(key.address, key.mark, limit).await {
-            Ok(transport) => Ok(Side::new(transport)),
-            Err(error) => {
-                tracing::debug!(address = %key.address, %error, "cannot connect to the upstream");
-                Err(Reason::UpstreamConnectionFailure)
-            }
+    async fn connect(&self, worker: &Worker, origin: Origin) -> Result<Side, Reason> {
+        let target = self.target.as_ref().map_err(|reason| *reason)?;
+        let limit = target.connect_timeout.min(worker.profile.timeouts.connect);
+        let upstream::Key { address, mark, .. } = target.key;
+        let keepalive = target.keepalive.as_ref();
+        let connected = worker
+            .connector
+            .connect(address, mark, limit, keepalive)
+            .await;
+        self.report(worker, origin, connected.is_ok());
+        connected.map(Side::new).map_err(|error| {
+            tracing::debug!(%address, %error, "cannot connect to the upstream");
+            Reason::UpstreamConnectionFailure
+        })
+    }
+
+    /// Has the cluster take note of how its endpoint did, by the plan of now.
+    fn report(&self, worker: &Worker, origin: Origin, is_connected: bool) {
+        let Ok(target) = &self.target else { return };
+        let view = worker.view();
+        let Some(cluster) = Rules::of(&view, origin).cluster(target.key.cluster) else {
+            return;
+        };
+        let (Upstream::Endpoints(set), Some(_)) =
+            (&cluster.upstream, &cluster.policy.outlier_detection)
+        else {
+            return;
+        };
+        let mut endpoints = set.all().iter();
+        if let Some(endpoint) = endpoints.find(|one| one.address == target.key.address) {
+            let outcome = if is_connected {
+                Outcome::Connected
+            } else {
+                Outcome::Failed
+            };
+            cluster.record(endpoint, outcome, clock::millis(clock::now()));
         }
+    }
+}
+
+// === impl Target ===
+
+impl Target {
+    /// Takes what is needed of the plan, which may change before the connection ends.
+    fn of(target: rules::Target<'_>) -> Result<Self, Reason> {
+        let rules::Target {
+            address,
+            mark,
+            cluster,
+            endpoint,
+            declared: _,
+        } = target;
+        let policy = cluster.map(|cluster| &cluster.policy);
+        let permit = match cluster.map(|cluster| cluster.permit(Counted::Connection)) {
+            Some(None) => return Err(Reason::UpstreamOverflow),
+            Some(Some(permit)) => Some(permit.into_owned()),
+            None => None,
+        };
+        Ok(Self {
+            key: upstream::Key {
+                address,
+                mark,
+                cluster: cluster.map_or(ClusterId::INBOUND_PASSTHROUGH, |cluster| cluster.id),
+                version: upstream::Version::Http1,
+            },
+            load: endpoint.map(|endpoint| Arc::clone(&endpoint.load)),
+            connect_timeout: policy.map_or(Duration::MAX, |policy| policy.connect_timeout),
+            keepalive: policy.and_then(|policy| policy.keepalive.clone()),
+            idle: policy.and_then(|policy| policy.tcp_idle_timeout),
+            permit,
+        })
     }
 }

@@ -3,14 +3,47 @@
 pub mod connect;
 pub mod pool;
 
-use lateen_decide::Load;
+use std::sync::Arc;
+
+use lateen_decide::{Load, Permit, Usage};
+
+use crate::clock::Instant;
+use crate::side::Side;
+use crate::transport::Transport;
 
 pub use connect::{Connector, Error as ConnectError};
 pub use pool::{Key, Pools, Version};
 
+/// A connection to an upstream, with what limits its life.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its bytes.
+    pub side: Side,
+    /// How many exchanges it has begun.
+    pub served: u32,
+    /// When it has to end, if its age is limited.
+    pub ends: Option<Instant>,
+    /// Leave to have it, if the number of connections is limited.
+    pub permit: Option<Permit<Arc<Usage>>>,
+}
+
 /// Counts one request or connection towards the load of an endpoint until it is dropped.
 #[derive(Debug)]
 pub struct Active<L: AsRef<Load>>(L);
+
+// === impl Connection ===
+
+impl From<Transport> for Connection {
+    /// A connection without limits.
+    fn from(transport: Transport) -> Self {
+        Self {
+            side: Side::new(transport),
+            served: 0,
+            ends: None,
+            permit: None,
+        }
+    }
+}
 
 // === impl Active ===
 

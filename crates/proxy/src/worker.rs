@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lateen_decide::{Cluster, ClusterId, Endpoint, Scratch, Upstream};
+use lateen_decide::{Cluster, ClusterId, Endpoint, Pick, Scratch, Upstream};
 use lateen_model::proxy::Role;
 use lateen_wire::h1::head::Limits;
 use tokio::sync::{Notify, mpsc};
@@ -28,7 +28,7 @@ use crate::published::Published;
 use crate::random::Random;
 use crate::settings::Timeouts;
 use crate::sys::Mark;
-use crate::upstream::{Connector, Pools};
+use crate::upstream::{self, Connector, Pools};
 
 pub use accept::Listener;
 
@@ -183,7 +183,7 @@ impl Worker {
     }
 
     /// Chooses an endpoint of a cluster.
-    pub fn pick<'a>(&self, cluster: &'a Cluster) -> Option<&'a Endpoint> {
+    pub fn pick<'a>(&self, cluster: &'a Cluster, context: &Pick<'_>) -> Option<&'a Endpoint> {
         let ClusterId(index) = cluster.id;
         let index = usize::try_from(index).unwrap_or(0);
         let mut rotations = self.rotations.borrow_mut();
@@ -191,7 +191,7 @@ impl Worker {
             // Once per cluster: ids are dense and never reused.
             rotations.resize(index + 1, 0);
         }
-        cluster.pick(&mut rotations[index], || self.random.next())
+        cluster.pick(context, &mut rotations[index], || self.random.next())
     }
 
     /// Looks after what is idle.
@@ -201,7 +201,12 @@ impl Worker {
             self.is_plan_new.set(false);
             return;
         }
-        let limit = self.profile.timeouts.upstream_idle;
+        let view = self.view();
+        let own = self.profile.timeouts.upstream_idle;
+        let limit = |key: upstream::Key| match view.plan.cluster(key.cluster) {
+            Some(cluster) => cluster.policy.http_idle_timeout.map(|it| it.min(own)),
+            None => Some(own),
+        };
         if self.is_plan_new.replace(false) {
             let wanted = self.endpoints();
             self.pools.sweep(clock::now(), limit, |key| {

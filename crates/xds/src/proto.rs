@@ -6,14 +6,21 @@
 //! part. Unknown *fields* are skipped, as protobuf does: a newer control plane may say more than an
 //! older proxy understands, and marks what must not be skipped with a new enum value.
 
+mod balancer;
 mod destination;
 mod endpoint;
 mod gateway;
+mod http;
 pub mod message;
+mod number;
+mod pool;
 mod proxy;
+mod redirect;
 mod resource;
+mod retry;
 mod route;
 mod service;
+mod tls;
 mod wire;
 
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-use lateen_model::destination::LoadBalancer;
+use lateen_model::balancer::Algorithm;
 use lateen_model::endpoint::Health;
 use lateen_model::route::{GatewayRef, HttpMatch, StringMatch, ValueMatch, VirtualService};
 use lateen_model::service::{Resolution, Service};
@@ -103,7 +103,7 @@ fn names_of_routes_are_expanded_by_the_namespace_of_the_rule() {
         .collect();
     assert_eq!(gateways, ["mesh", "shop/g", "ns/h", "shop/i", "n/k"]);
     assert_eq!(routes.export_to, ExportTo::Namespaces(vec!["shop".into()]));
-    let destination = &routes.http[0].route[0].destination;
+    let destination = &routes.http[0].destinations()[0].destination;
     assert_eq!(destination.host.as_str(), "reviews.shop.svc.cluster.local");
     assert_eq!(
         (destination.subset.as_deref(), destination.port),
@@ -120,7 +120,7 @@ fn weights_of_zero_are_left_out_unless_there_is_one_destination() {
     let weights = |route: &str| -> Vec<u32> {
         let routes = virtual_service(&format!("{{hosts: [a], http: [{{route: [{route}]}}]}}"));
         routes.http[0]
-            .route
+            .destinations()
             .iter()
             .map(|entry| entry.weight)
             .collect()
@@ -215,44 +215,58 @@ tcp:
 }
 
 #[test]
-fn what_is_not_in_effect_is_listed_and_never_lets_requests_through_to_other_rules() {
+fn what_is_not_in_effect_is_listed_by_its_path() {
     let lowered = spec(
         "VirtualService",
         "{hosts: [a], http: [
-           {match: [{uri: {exact: /old}}], redirect: {uri: /new}},
-           {match: [{headers: {'@request.auth.claims.sub': {exact: x}}}], retries: {attempts: 2}, route: [{destination: {host: a}, headers: {}}]},
-           {timeout: 1s, fault: {abort: {httpStatus: 500}}, route: [{destination: {host: a}}]}],
+           {match: [{uri: {exact: /a}}, {statPrefix: x}], route: [{destination: {host: a}}]},
+           {match: [{headers: {'@request.auth.claims.sub': {exact: x}}}], route: [{destination: {host: a}}]}],
          gateways: [g]}",
     );
     assert_eq!(
         lowered.unsupported,
         [
-            "spec.http[0].redirect",
+            "spec.http[0].match[1].statPrefix",
             "spec.http[1].match[0].headers[@request.auth.claims.sub]",
-            "spec.http[1].retries",
-            "spec.http[1].route[0].headers",
-            "spec.http[2].fault",
-            "spec.http[2].timeout",
         ]
     );
-    let Body::VirtualService(routes) = &lowered.resources[0].body else {
-        panic!()
-    };
-    assert_eq!(routes.http.len(), 3);
-    let host = routes.http[0].route[0].destination.host.as_str();
-    assert_eq!(host, "redirect.not-supported.invalid");
+    let policy = "{tls: {mode: DISABLE}, loadBalancer: {simple: RANDOM, zoneAwareLbSetting: {}, backendUtilization: {}},
+                   retryBudget: {percent: 5, budgetInterval: 1s}, tunnel: {targetHost: a.com, targetPort: 80}}";
+    let lowered = spec(
+        "DestinationRule",
+        &format!(
+            "{{host: a, trafficPolicy: {policy}, subsets: [{{name: v1, trafficPolicy:
+               {{proxyProtocol: {{version: V1}}, portLevelSettings: [{{port: {{number: 80}}, tls: {{mode: SIMPLE}}}}]}}}}]}}"
+        ),
+    );
+    assert_eq!(
+        lowered.unsupported,
+        [
+            "spec.subsets[0].trafficPolicy.portLevelSettings[0].tls",
+            "spec.subsets[0].trafficPolicy.proxyProtocol",
+            "spec.trafficPolicy.loadBalancer.backendUtilization",
+            "spec.trafficPolicy.loadBalancer.zoneAwareLbSetting",
+            "spec.trafficPolicy.retryBudget.budgetInterval",
+            "spec.trafficPolicy.tunnel",
+        ]
+    );
 }
 
 #[test]
-fn a_delegate_and_kinds_without_resources_yield_none() {
+fn a_delegate_has_a_resource_without_hosts() {
     let delegate = spec(
         "VirtualService",
         "{http: [{route: [{destination: {host: a}}]}]}",
     );
-    assert_eq!(
-        (delegate.resources.len(), delegate.unsupported),
-        (0, vec!["spec".to_owned()])
-    );
+    assert_eq!(delegate.unsupported, [""; 0]);
+    let Body::VirtualService(routes) = &delegate.resources[0].body else {
+        panic!()
+    };
+    assert_eq!((routes.hosts.len(), routes.http.len()), (0, 1));
+}
+
+#[test]
+fn kinds_without_resources_yield_none() {
     let sidecar = spec("Sidecar", "{egress: [{hosts: ['./*']}]}");
     assert_eq!(
         (sidecar.resources.len(), sidecar.unsupported),
@@ -278,13 +292,11 @@ subsets:
 - {name: old, trafficPolicy: {loadBalancer: {simple: LEAST_CONN}}}
 ",
     );
-    assert_eq!(
-        lowered.unsupported,
-        [
-            "spec.subsets[1].trafficPolicy.connectionPool",
-            "spec.trafficPolicy.portLevelSettings[1].tls"
-        ]
-    );
+    assert_eq!(lowered.unsupported, [""; 0]);
+    let algorithm = |policy: &lateen_model::destination::PortPolicy| {
+        let balancer = policy.load_balancer.as_ref();
+        balancer.map(|balancer| balancer.algorithm.clone())
+    };
     let Body::DestinationRule(rule) = &lowered.resources[0].body else {
         panic!()
     };
@@ -294,16 +306,16 @@ subsets:
         Some([("app".to_owned(), "web".to_owned())].into())
     );
     assert_eq!(
-        rule.policy.port_default.load_balancer,
-        Some(LoadBalancer::Random)
+        algorithm(&rule.policy.port_default),
+        Some(Algorithm::Random)
     );
     let ports: Vec<_> = rule
         .policy
         .ports
         .iter()
-        .map(|(n, p)| (*n, p.load_balancer))
+        .map(|(n, p)| (*n, algorithm(p)))
         .collect();
-    assert_eq!(ports, [(80, Some(LoadBalancer::RoundRobin)), (81, None)]);
+    assert_eq!(ports, [(80, Some(Algorithm::RoundRobin)), (81, None)]);
     let subsets: Vec<_> = rule
         .subsets
         .iter()
@@ -311,7 +323,7 @@ subsets:
             (
                 s.name.as_str(),
                 s.labels.len(),
-                s.policy.port_default.load_balancer,
+                algorithm(&s.policy.port_default),
             )
         })
         .collect();
@@ -319,8 +331,8 @@ subsets:
         subsets,
         [
             ("v1", 1, None),
-            ("all", 0, Some(LoadBalancer::Passthrough)),
-            ("old", 0, Some(LoadBalancer::LeastRequest)),
+            ("all", 0, Some(Algorithm::Passthrough)),
+            ("old", 0, Some(Algorithm::LeastRequest)),
         ]
     );
 }

@@ -8,35 +8,14 @@ use serde_json::Value;
 use crate::kinds::Kind;
 
 /// Fields of routes.
-const VIRTUAL_SERVICE: &[&str] = &[
-    "spec.http[].redirect",
-    "spec.http[].directResponse",
-    "spec.http[].delegate",
-    "spec.http[].rewrite",
-    "spec.http[].timeout",
-    "spec.http[].retries",
-    "spec.http[].fault",
-    "spec.http[].mirror",
-    "spec.http[].mirrors",
-    "spec.http[].corsPolicy",
-    "spec.http[].headers",
-    "spec.http[].route[].headers",
-    "spec.http[].match[].statPrefix",
-];
+const VIRTUAL_SERVICE: &[&str] = &["spec.http[].match[].statPrefix"];
 
 /// Fields of a policy, wherever one stands.
 const POLICY: &[&str] = &[
-    "connectionPool",
-    "outlierDetection",
-    "tls",
     "tunnel",
     "proxyProtocol",
-    "retryBudget",
-    "loadBalancer.consistentHash",
-    "loadBalancer.localityLbSetting",
+    "retryBudget.budgetInterval",
     "loadBalancer.zoneAwareLbSetting",
-    "loadBalancer.warmup",
-    "loadBalancer.warmupDurationSecs",
     "loadBalancer.backendUtilization",
 ];
 
@@ -70,6 +49,7 @@ pub(crate) fn fields(kind: &Kind, object: &Value) -> Vec<String> {
                         &mut found,
                     );
                 }
+                client_tls(object, place, &mut found);
             }
         }
         // What a server's TLS does is decided where the server is lowered.
@@ -89,9 +69,9 @@ pub(crate) fn fields(kind: &Kind, object: &Value) -> Vec<String> {
     found
 }
 
-/// Adds the paths of everything in `value` that `pattern` names.
+/// Adds the paths of everything in `value` that `pattern` names and that is set.
 fn collect(value: &Value, pattern: &str, path: String, found: &mut Vec<String>) {
-    if pattern.is_empty() {
+    visit(value, pattern, path, &mut |path, value| {
         // Zero values are what is in effect anyway.
         let is_set = match value {
             Value::Null => false,
@@ -102,11 +82,17 @@ fn collect(value: &Value, pattern: &str, path: String, found: &mut Vec<String>) 
         if is_set {
             found.push(path);
         }
-        return;
+    });
+}
+
+/// Calls `each` with everything in `value` that `pattern` names, and its path.
+fn visit(value: &Value, pattern: &str, path: String, each: &mut impl FnMut(String, &Value)) {
+    if pattern.is_empty() {
+        return each(path, value);
     }
     if let Some(rest) = pattern.strip_prefix("[]") {
         for (index, element) in value.as_array().into_iter().flatten().enumerate() {
-            collect(element, rest, format!("{path}[{index}]"), found);
+            visit(element, rest, format!("{path}[{index}]"), each);
         }
         return;
     }
@@ -115,8 +101,18 @@ fn collect(value: &Value, pattern: &str, path: String, found: &mut Vec<String>) 
     let (field, rest) = pattern.split_at(end);
     if let Some(child) = value.get(field) {
         let dot = if path.is_empty() { "" } else { "." };
-        collect(child, rest, format!("{path}{dot}{field}"), found);
+        visit(child, rest, format!("{path}{dot}{field}"), each);
     }
+}
+
+/// TLS towards a destination is not made yet; DISABLE is in effect.
+fn client_tls(object: &Value, place: &str, found: &mut Vec<String>) {
+    let pattern = format!("{place}.tls");
+    visit(object, &pattern, String::new(), &mut |path, tls| {
+        if tls["mode"].as_str().is_some_and(|mode| mode != "DISABLE") {
+            found.push(path);
+        }
+    });
 }
 
 /// Conditions on claims of a token, which are written as headers.

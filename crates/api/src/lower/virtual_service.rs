@@ -2,31 +2,32 @@
 
 use std::collections::BTreeMap;
 
+use lateen_model::http::HeaderRules;
 use lateen_model::route::{
-    Destination, GatewayRef, HttpMatch, HttpRule, L4Match, StringMatch, TcpRule, TlsMatch, TlsRule,
+    Destination, GatewayRef, HttpMatch, L4Match, StringMatch, TcpRule, TlsMatch, TlsRule,
     ValueMatch, VirtualService, WeightedDestination,
 };
 use lateen_model::{Body, Host, HostPattern};
 
-use super::{Context, Lowered, export_to, port};
+use super::{Context, Lowered, export_to, http_rule, port};
 use crate::spec::common;
 use crate::spec::virtual_service as spec;
 use crate::validate::{gateway_name, subnet};
 
-/// Lowers a spec that was checked.
+/// Lowers a spec that was checked. One without hosts is a delegate: its resource has none either,
+/// and is in effect through the rules that name it.
 pub(super) fn lower(spec: &spec::VirtualService, context: &Context<'_>) -> Lowered {
     let mut lowered = Lowered::default();
-    if spec.hosts.is_empty() {
-        // A delegate is only in effect through the VirtualService that refers to it.
-        lowered.unsupported.push("spec".into());
-        return lowered;
-    }
     let domain = &context.settings.cluster_domain;
     let hosts = spec.hosts.iter();
     let mut gateways = gateways(&spec.gateways, context);
     if gateways.is_empty() {
         gateways.push(GatewayRef::Mesh);
     }
+    let http = spec.http.iter().enumerate().map(|(index, rule)| {
+        let path = format!("spec.http[{index}]");
+        http_rule::lower(rule, &path, context, &mut lowered.unsupported)
+    });
     let body = VirtualService {
         namespace: context.namespace.to_owned(),
         hosts: hosts
@@ -38,11 +39,7 @@ pub(super) fn lower(spec: &spec::VirtualService, context: &Context<'_>) -> Lower
             &context.settings.default_virtual_service_export_to,
             context.namespace,
         ),
-        http: spec
-            .http
-            .iter()
-            .map(|rule| http_rule(rule, context))
-            .collect(),
+        http: http.collect(),
         tls: spec
             .tls
             .iter()
@@ -60,50 +57,7 @@ pub(super) fn lower(spec: &spec::VirtualService, context: &Context<'_>) -> Lower
     lowered
 }
 
-fn http_rule(rule: &spec::HttpRoute, context: &Context<'_>) -> HttpRule {
-    let route = if rule.route.is_empty() {
-        vec![missing_action(rule)]
-    } else {
-        weighted(
-            rule.route
-                .iter()
-                .map(|entry| (&entry.destination, entry.weight)),
-            context,
-        )
-    };
-    HttpRule {
-        name: rule.name.clone(),
-        matches: rule
-            .matches
-            .iter()
-            .map(|block| http_match(block, context))
-            .collect(),
-        route,
-    }
-}
-
-/// Stands for an action that this version does not have (redirect, direct response, delegate). The
-/// rule still claims its requests, which fail, rather than letting them through to a later rule
-/// that was never meant for them.
-fn missing_action(rule: &spec::HttpRoute) -> WeightedDestination {
-    let action = if rule.redirect.is_some() {
-        "redirect"
-    } else if rule.direct_response.is_some() {
-        "direct-response"
-    } else {
-        "delegate"
-    };
-    WeightedDestination {
-        destination: Destination {
-            host: Host::new(&format!("{action}.not-supported.invalid")),
-            subset: None,
-            port: None,
-        },
-        weight: 100,
-    }
-}
-
-fn http_match(block: &spec::HttpMatch, context: &Context<'_>) -> HttpMatch {
+pub(super) fn http_match(block: &spec::HttpMatch, context: &Context<'_>) -> HttpMatch {
     HttpMatch {
         name: block.name.clone(),
         uri: block.uri.as_ref().and_then(string_match),
@@ -122,7 +76,7 @@ fn http_match(block: &spec::HttpMatch, context: &Context<'_>) -> HttpMatch {
 }
 
 /// A condition; none if nothing is asked for.
-fn string_match(condition: &common::StringMatch) -> Option<StringMatch> {
+pub(super) fn string_match(condition: &common::StringMatch) -> Option<StringMatch> {
     let common::StringMatch {
         exact,
         prefix,
@@ -193,33 +147,37 @@ fn tcp_rule(rule: &spec::TcpRoute, context: &Context<'_>) -> TcpRule {
 }
 
 fn l4_route(route: &[spec::RouteDestination], context: &Context<'_>) -> Vec<WeightedDestination> {
+    let route = route.iter();
     weighted(
-        route.iter().map(|entry| (&entry.destination, entry.weight)),
+        route.map(|entry| (&entry.destination, entry.weight, HeaderRules::default())),
         context,
     )
 }
 
 /// Destinations with their weights; among several, those of weight 0 get nothing and are left out.
-fn weighted<'a>(
-    entries: impl ExactSizeIterator<Item = (&'a spec::Destination, i32)>,
+pub(super) fn weighted<'a>(
+    entries: impl ExactSizeIterator<Item = (&'a spec::Destination, i32, HeaderRules)>,
     context: &Context<'_>,
 ) -> Vec<WeightedDestination> {
     let is_single = entries.len() == 1;
     entries
-        .filter(|(_, weight)| is_single || *weight > 0)
-        .map(|(destination, weight)| WeightedDestination {
-            destination: Destination {
-                host: Host::resolve(
-                    &destination.host,
-                    context.namespace,
-                    &context.settings.cluster_domain,
-                ),
-                subset: non_empty(&destination.subset),
-                port: destination.port.map(|selector| port(selector.number)),
-            },
+        .filter(|(_, weight, _)| is_single || *weight > 0)
+        .map(|(to, weight, headers)| WeightedDestination {
+            destination: destination(to, context),
             weight: u32::try_from(weight).unwrap_or(0),
+            headers,
         })
         .collect()
+}
+
+/// A destination with its host expanded.
+pub(super) fn destination(spec: &spec::Destination, context: &Context<'_>) -> Destination {
+    let domain = &context.settings.cluster_domain;
+    Destination {
+        host: Host::resolve(&spec.host, context.namespace, domain),
+        subset: non_empty(&spec.subset),
+        port: spec.port.map(|selector| port(selector.number)),
+    }
 }
 
 fn gateways(names: &[String], context: &Context<'_>) -> Vec<GatewayRef> {
@@ -243,6 +201,6 @@ fn subnets(list: &[String]) -> Vec<ipnet::IpNet> {
     list.iter().filter_map(|text| subnet(text).ok()).collect()
 }
 
-fn non_empty(text: &str) -> Option<String> {
+pub(super) fn non_empty(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }

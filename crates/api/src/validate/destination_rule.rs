@@ -143,6 +143,14 @@ fn outlier_detection(outlier: &OutlierDetection, path: &Path<'_>, report: &mut R
             );
         }
     }
+    let codes = path.field("outlierDetectionHttpErrorCodes");
+    for (index, text) in outlier
+        .outlier_detection_http_error_codes
+        .iter()
+        .enumerate()
+    {
+        report.check(&codes.index(index), status_range(text));
+    }
     let has_local = outlier
         .consecutive_local_origin_failures
         .is_some_and(|n| n > 0);
@@ -152,6 +160,31 @@ fn outlier_detection(outlier: &OutlierDetection, path: &Path<'_>, report: &mut R
             "needs splitExternalLocalOriginErrors: true",
         );
     }
+}
+
+/// Reads `503`, `5xx` or `500-599`; both ends belong to it.
+pub(crate) fn status_range(text: &str) -> Result<(u16, u16), String> {
+    let wrong = || format!("{text:?} is not a status; write 503, 5xx or 500-599");
+    let status = |text: &str| {
+        let status = text.trim().parse().map_err(|_| wrong())?;
+        if (100..=599).contains(&status) {
+            Ok(status)
+        } else {
+            Err(wrong())
+        }
+    };
+    if let Some(class) = text.strip_suffix("xx").or_else(|| text.strip_suffix("XX")) {
+        let first = status(&format!("{class}00"))?;
+        return Ok((first, first + 99));
+    }
+    let (first, last) = match text.split_once('-') {
+        Some((first, last)) => (status(first)?, status(last)?),
+        None => (status(text)?, status(text)?),
+    };
+    if first > last {
+        return Err(wrong());
+    }
+    Ok((first, last))
 }
 
 fn tunnel(tunnel: &Tunnel, path: &Path<'_>, report: &mut Report) {

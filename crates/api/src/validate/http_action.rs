@@ -1,5 +1,9 @@
 //! What an HTTP rule does: route, redirect, direct response, and what goes with them.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use lateen_model::retry::RetryOn;
+
 use super::virtual_service::destination;
 use super::{header, http_match, names};
 use crate::problem::{Path, Report};
@@ -11,28 +15,8 @@ use crate::spec::virtual_service::{
 const MAX_BODY: usize = 1 << 20;
 const LARGE_BODY: usize = 100 << 10;
 
-/// Conditions for retries, besides numbers of statuses.
-const RETRY_ON: [&str; 16] = [
-    "5xx",
-    "gateway-error",
-    "reset",
-    "reset-before-request",
-    "connect-failure",
-    "retriable-4xx",
-    "refused-stream",
-    "retriable-status-codes",
-    "retriable-headers",
-    "envoy-ratelimited",
-    "http3-post-connect-failure",
-    "cancelled",
-    "deadline-exceeded",
-    "internal",
-    "resource-exhausted",
-    "unavailable",
-];
-
-/// gRPC's statuses by name.
-const GRPC_STATUS: [&str; 17] = [
+/// gRPC's statuses by name, in order of their numbers.
+pub(crate) const GRPC_STATUS: [&str; 17] = [
     "OK",
     "CANCELLED",
     "UNKNOWN",
@@ -172,7 +156,7 @@ fn redirect(redirect: &Redirect, rule: &HttpRoute, path: &Path<'_>, report: &mut
         } else if !matches!(code, 301 | 302 | 303 | 307 | 308) {
             report.warn(
                 &path,
-                format!("{code} is not one of 301, 302, 303, 307, 308: the rule does nothing"),
+                format!("{code} is not one of 301, 302, 303, 307, 308; 302 is answered instead"),
             );
         }
     }
@@ -204,11 +188,14 @@ fn direct_body(body: &Body, path: &Path<'_>, report: &mut Report) {
         report.error(path, "set only one of string and bytes");
     }
     let text = body.string.as_deref().map_or(0, str::len);
-    // Base64 takes four characters for three bytes.
-    let bytes = body
-        .bytes
-        .as_deref()
-        .map_or(0, |b| b.trim_end_matches('=').len() / 4 * 3);
+    let bytes = match body.bytes.as_deref().map(|text| STANDARD.decode(text)) {
+        None => 0,
+        Some(Ok(bytes)) => bytes.len(),
+        Some(Err(error)) => {
+            report.error(&path.field("bytes"), format!("is not base64: {error}"));
+            0
+        }
+    };
     let size = text.max(bytes);
     if size > MAX_BODY {
         report.error(
@@ -242,7 +229,7 @@ fn rewrite(rewrite: &Rewrite, path: &Path<'_>, report: &mut Report) {
     }
 }
 
-fn retries(retries: &Retries, path: &Path<'_>, report: &mut Report) {
+pub(crate) fn retries(retries: &Retries, path: &Path<'_>, report: &mut Report) {
     if retries.attempts < 0 {
         report.error(
             &path.field("attempts"),
@@ -273,8 +260,8 @@ fn retries(retries: &Retries, path: &Path<'_>, report: &mut Report) {
         let is_status = condition
             .parse::<u16>()
             .is_ok_and(|code| (100..=599).contains(&code));
-        if !is_status && !RETRY_ON.contains(&condition) {
-            let known = RETRY_ON.join(", ");
+        if !is_status && RetryOn::from_word(condition).is_none() {
+            let known = RetryOn::ALL.map(|(_, word)| word).join(", ");
             report.error(
                 &path.field("retryOn"),
                 format!("{condition:?} is not a condition; use {known}, or the number of a status"),

@@ -11,6 +11,8 @@ use crate::spec::traffic_policy::{
 
 /// Tables of Maglev must be smaller than this.
 const MAX_MAGLEV: u64 = 5_000_011;
+/// The largest ring; a larger minimum means this one.
+pub(crate) const MAX_RING: u64 = 8 << 20;
 /// Labels that failover by locality handles itself.
 const TOPOLOGY: [&str; 3] = [
     "topology.kubernetes.io/region",
@@ -65,6 +67,17 @@ pub(super) fn check(
     if let Some(value) = &balancer.warmup {
         warmup(value, &path.field("warmup"), report);
     }
+    let is_weighted = balancer.consistent_hash.is_none()
+        && !matches!(
+            balancer.simple,
+            Some(SimpleLb::Random | SimpleLb::Passthrough)
+        );
+    if (balancer.warmup.is_some() || seconds.is_some()) && !is_weighted {
+        report.warn(
+            path,
+            "warmup is for ROUND_ROBIN and LEAST_REQUEST; it does nothing here",
+        );
+    }
 }
 
 fn consistent_hash(hash: &ConsistentHash, path: &Path<'_>, report: &mut Report) {
@@ -91,6 +104,17 @@ fn consistent_hash(hash: &ConsistentHash, path: &Path<'_>, report: &mut Report) 
         report.error(
             &path.field("minimumRingSize"),
             "is deprecated and must not be set beside ringHash or maglev",
+        );
+    }
+    let ring = hash.ring_hash.as_ref();
+    let ring = ring.and_then(|ring| ring.minimum_ring_size);
+    if let Some(size) = ring
+        .or(hash.minimum_ring_size)
+        .filter(|size| *size > MAX_RING)
+    {
+        report.warn(
+            path,
+            format!("a ring of {size} points is too large; it will have {MAX_RING}"),
         );
     }
     if let Some(maglev) = &hash.maglev {
@@ -134,7 +158,7 @@ fn http_cookie(cookie: &HttpCookie, path: &Path<'_>, report: &mut Report) {
     }
 }
 
-fn locality_setting(
+pub(crate) fn locality_setting(
     setting: &LocalityLb,
     has_outlier_detection: bool,
     path: &Path<'_>,

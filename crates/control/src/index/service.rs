@@ -23,7 +23,7 @@ impl Index {
             self.outputs.set(&object, Rank::default(), Vec::new());
             return;
         };
-        let resource = service::lower(&service.spec, &self.mesh.lower);
+        let resource = service::lower(&service.spec, &self.mesh.settings);
         let audience = audience::of(&resource);
         let mut outputs = vec![Output::config(&resource, audience.clone())];
         // Headless services have endpoints too: gateways, which cannot dial what a client of

@@ -104,7 +104,7 @@ impl Index {
             }
             let name = ServiceKey {
                 namespace: namespace.clone(),
-                host: lateen_api::service::host(&key.name, namespace, &self.mesh.lower),
+                host: lateen_api::service::host(&key.name, namespace, &self.mesh.settings),
             };
             let ports = service.ports.iter();
             claims.extend(ports.filter_map(|port| {

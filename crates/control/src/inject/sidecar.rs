@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use lateen_api::mesh_config::ProxyConfig;
 use lateen_api::workload;
 use serde_json::{Map, Value, json};
 
-use super::proxy_config::ProxyConfig;
 use super::{Env, PROXY, Refused, STATUS_PORT, Work, refuse};
 
 /// The user and group of the proxy, whose traffic the capture leaves alone on a cluster.

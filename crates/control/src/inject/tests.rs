@@ -1,5 +1,6 @@
 //! Pods as their authors write them in, pods as they run out.
 
+use lateen_api::mesh_config::MeshConfig;
 use serde_json::Value;
 
 use super::*;
@@ -12,7 +13,7 @@ fn template() -> Template {
         trust_domain: "cluster.local".into(),
         cluster_domain: "cluster.local".into(),
         discovery_address: "istiod.istio-system.svc:15010".into(),
-        default_config: Map::new(),
+        default_config: ProxyConfig::default(),
         is_prometheus_merged: true,
     }
 }
@@ -173,17 +174,9 @@ fn an_annotation_that_cannot_be_followed_refuses_the_pod_and_says_why() {
             "MAGIC",
             "REDIRECT or NONE",
         ),
-        (
-            "proxy.istio.io/config",
-            "concurrency: many",
-            "number of threads",
-        ),
+        ("proxy.istio.io/config", "concurrency: many", "whole number"),
         ("proxy.istio.io/config", "- a", "must be a map"),
-        (
-            "proxy.istio.io/config",
-            "drainDuration: soon",
-            "no duration",
-        ),
+        ("proxy.istio.io/config", "drainDuration: soon", "a duration"),
         (
             "readiness.status.sidecar.istio.io/periodSeconds",
             "x",
@@ -301,8 +294,9 @@ fn scraping_of_the_application_goes_on_through_the_proxy() {
 #[test]
 fn settings_of_the_pod_lie_over_those_of_the_mesh() {
     let mut template = template();
-    let defaults = json!({ "concurrency": 2, "proxyMetadata": { "A": "1", "B": "1" } });
-    template.default_config = defaults.as_object().unwrap().clone();
+    let mesh = MeshConfig::default();
+    let mesh = mesh.read("defaultConfig: {concurrency: 2, proxyMetadata: {A: 1, B: 1}}");
+    template.default_config = mesh.unwrap().default_config;
     let pod = annotated(&[(
         "proxy.istio.io/config",
         "concurrency: 4\nproxyMetadata: {B: \"2\"}",

@@ -4,13 +4,19 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use lateen_model::destination::LoadBalancer;
+use lateen_model::balancer::{Algorithm, LoadBalancer};
+use lateen_model::destination::PortPolicy;
 use lateen_model::endpoint::{Endpoints, Health};
-use lateen_model::proxy::Role;
+use lateen_model::mesh::Mesh;
+use lateen_model::proxy::{Proxy, Role};
 use lateen_model::service::{DnsEndpoint, Registry as Origin, Resolution, Service, ServiceKey};
-use lateen_model::{Host, Labels, Protocol, selects};
+use lateen_model::{Host, Labels, ObjectRef, Protocol, selects};
 
-use crate::cluster::{Cluster, ClusterId, Endpoint, EndpointSet, Load, ServiceLabels, Upstream};
+use super::locality::Order;
+use crate::cluster::endpoints::Place;
+use crate::cluster::{
+    Cluster, ClusterId, Endpoint, EndpointSet, Load, Policy, ServiceLabels, Upstream,
+};
 use crate::policies::Policies;
 use crate::registry::{Registry, Stored};
 
@@ -40,9 +46,13 @@ pub(crate) struct Spec {
     key: ClusterKey,
     protocol: Protocol,
     load_balancer: LoadBalancer,
+    order: Order,
+    policy: Policy,
     /// The labels of the subset.
     labels: Labels,
     source: EndpointSource,
+    /// The DestinationRules behind the policy.
+    rules: Vec<Arc<ObjectRef>>,
 }
 
 /// Where the endpoints of a cluster come from.
@@ -127,26 +137,30 @@ impl Spec {
         key: &ClusterKey,
         registry: &Registry,
         policies: &Policies,
-        role: Role,
+        mesh: &Mesh,
+        proxy: &Proxy,
     ) -> Option<Self> {
+        let role = proxy.role;
         let service = registry.get(&key.host)?;
         let mut ports = service.body.ports.iter();
         let port = ports.find(|port| port.number == key.port && port.protocol != Protocol::Udp)?;
-        let policy = policies.find(&service.body);
+        let rule = policies.find(&service.body);
         let subset = match key.subset.as_str() {
             "" => None,
-            name => Some(policy?.subset(name)?),
+            name => Some(rule?.subset(name)?),
         };
-        let policy = policy.map(|policy| policy.policy(key.port, subset));
-        let load_balancer = policy
-            .and_then(|policy| policy.load_balancer)
-            .unwrap_or_default();
+        let written = rule.map_or_else(PortPolicy::default, |rule| rule.policy(key.port, subset));
+        let retry_budget = rule.and_then(|rule| rule.retry_budget(subset));
+        let policy = Policy::new(&written, retry_budget, port.protocol, mesh);
+        let load_balancer = written.load_balancer.unwrap_or_default();
+        let locality = load_balancer.locality.as_ref().unwrap_or(&mesh.locality);
+        let order = Order::new(locality, policy.outlier_detection.is_some(), proxy);
         let source = match &service.body.resolution {
             // Nobody dials the gateway by the address of a pod: it needs the endpoints.
             Resolution::OriginalDst if role == Role::Gateway => EndpointSource::ControlPlane,
             Resolution::OriginalDst => EndpointSource::OriginalDst,
             Resolution::Endpoints
-                if load_balancer == LoadBalancer::Passthrough && role == Role::Sidecar =>
+                if load_balancer.algorithm == Algorithm::Passthrough && role == Role::Sidecar =>
             {
                 EndpointSource::OriginalDst
             }
@@ -163,10 +177,13 @@ impl Spec {
             key: key.clone(),
             protocol: port.protocol,
             load_balancer,
+            order,
+            policy,
             labels: subset
                 .map(|subset| subset.labels.clone())
                 .unwrap_or_default(),
             source,
+            rules: rule.map(|rule| rule.objects.clone()).unwrap_or_default(),
             service: Arc::clone(service),
         })
     }
@@ -185,21 +202,30 @@ impl Spec {
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.service.revision == other.service.revision
             && self.load_balancer == other.load_balancer
+            && self.order == other.order
+            && self.policy == other.policy
             && self.labels == other.labels
             && self.source == other.source
+            && self.rules == other.rules
     }
 
-    /// The cluster as of now.
-    pub(crate) fn build(&self, id: ClusterId, addresses: &mut Addresses) -> Cluster {
-        let upstream = match &self.source {
-            EndpointSource::OriginalDst => Upstream::OriginalDst,
-            EndpointSource::ControlPlane => {
-                Upstream::Endpoints(EndpointSet::new(self.members(addresses)))
-            }
-            EndpointSource::Dns(names) => {
-                Upstream::Endpoints(EndpointSet::new(self.resolved(names, addresses)))
-            }
+    /// The cluster as of now; `last` is the same one before, of which what is remembered is taken
+    /// over.
+    pub(crate) fn build(
+        &self,
+        id: ClusterId,
+        addresses: &mut Addresses,
+        last: Option<&Cluster>,
+    ) -> Cluster {
+        let endpoints = match &self.source {
+            EndpointSource::OriginalDst => None,
+            EndpointSource::ControlPlane => Some(self.members(addresses)),
+            EndpointSource::Dns(names) => Some(self.resolved(names, addresses)),
         };
+        let upstream = endpoints.map_or(Upstream::OriginalDst, |mut endpoints| {
+            remember(&mut endpoints, last);
+            Upstream::Endpoints(EndpointSet::new(endpoints, &self.load_balancer))
+        });
         let ClusterKey { host, subset, port } = &self.key;
         Cluster {
             id,
@@ -209,12 +235,15 @@ impl Spec {
             subset: subset.as_str().into(),
             protocol: self.protocol,
             is_external: self.service.body.is_external,
-            load_balancer: self.load_balancer,
+            load_balancer: self.load_balancer.clone(),
+            policy: self.policy.clone(),
+            destination_rules: self.rules.as_slice().into(),
+            usage: last.map(|last| Arc::clone(&last.usage)).unwrap_or_default(),
             upstream,
         }
     }
 
-    fn members(&self, addresses: &mut Addresses) -> Vec<Endpoint> {
+    fn members(&self, addresses: &mut Addresses) -> Vec<(Endpoint, Option<Place>)> {
         let Some(known) = addresses.endpoints.get(&self.service.body.key) else {
             return Vec::new();
         };
@@ -225,20 +254,30 @@ impl Spec {
                 let mut ports = endpoint.ports.iter();
                 let (_, port) = ports.find(|(service, _)| *service == self.key.port)?;
                 let address = SocketAddr::new(endpoint.address, *port);
-                Some(Endpoint {
+                let place = self.order.place(&endpoint.locality, &endpoint.labels);
+                let endpoint = Endpoint {
                     address,
                     weight: endpoint.weight.max(1),
                     health: endpoint.health,
+                    priority: None,
                     is_meshed: endpoint.is_meshed,
                     locality: endpoint.locality.as_str().into(),
                     service_account: endpoint.service_account.as_str().into(),
                     load: load_of(&mut addresses.loads, address),
-                })
+                    status: Arc::default(),
+                };
+                Some((endpoint, place))
             })
             .collect()
     }
 
-    fn resolved(&self, names: &[DnsEndpoint], addresses: &mut Addresses) -> Vec<Endpoint> {
+    fn resolved(
+        &self,
+        names: &[DnsEndpoint],
+        addresses: &mut Addresses,
+    ) -> Vec<(Endpoint, Option<Place>)> {
+        // Where a name lives is not known: all are alike.
+        let place = Order::Flat.place("", &Labels::new());
         let mut endpoints = Vec::new();
         for one in names
             .iter()
@@ -257,15 +296,18 @@ impl Spec {
             };
             for ip in found {
                 let address = SocketAddr::new(*ip, port);
-                endpoints.push(Endpoint {
+                let endpoint = Endpoint {
                     address,
                     weight: one.weight.max(1),
                     health: Health::Ready,
+                    priority: None,
                     is_meshed: false,
                     locality: "".into(),
                     service_account: "".into(),
                     load: load_of(&mut addresses.loads, address),
-                });
+                    status: Arc::default(),
+                };
+                endpoints.push((endpoint, place));
             }
         }
         endpoints
@@ -278,6 +320,23 @@ impl Addresses {
     /// Forgets the loads that no cluster has any more.
     pub(crate) fn forget_unused(&mut self) {
         self.loads.retain(|_, load| Arc::strong_count(load) > 1);
+    }
+}
+
+/// Takes over what was remembered of the same endpoints.
+fn remember(endpoints: &mut [(Endpoint, Option<Place>)], last: Option<&Cluster>) {
+    let Some(Upstream::Endpoints(known)) = last.map(|last| &last.upstream) else {
+        return;
+    };
+    let known = known.all().iter().map(|one| (one.address, &one.status));
+    let known: HashMap<_, _> = known.collect();
+    for (endpoint, _) in endpoints {
+        if let Some(status) = known.get(&endpoint.address) {
+            endpoint.status = Arc::clone(status);
+        }
+        if endpoint.health != Health::Ready {
+            endpoint.status.forget_ready();
+        }
     }
 }
 
@@ -300,7 +359,7 @@ pub(crate) fn labels_of(service: &Service) -> ServiceLabels {
 }
 
 /// The clusters that every plan has.
-pub(crate) fn well_known() -> [Cluster; 3] {
+pub(crate) fn well_known(mesh: &Mesh) -> [Cluster; 3] {
     let cluster = |id, name: &str, upstream| Cluster {
         id,
         name: name.into(),
@@ -309,7 +368,13 @@ pub(crate) fn well_known() -> [Cluster; 3] {
         subset: "".into(),
         protocol: Protocol::Unknown,
         is_external: false,
-        load_balancer: LoadBalancer::Passthrough,
+        load_balancer: LoadBalancer {
+            algorithm: Algorithm::Passthrough,
+            ..LoadBalancer::default()
+        },
+        policy: Policy::plain(Protocol::Unknown, mesh),
+        destination_rules: Box::default(),
+        usage: Arc::default(),
         upstream,
     };
     [

@@ -17,11 +17,11 @@ use super::rules::Place;
 use super::sidecar::MeshRoutes;
 use super::{Compiler, rules};
 use crate::decision::Origin as RouteOrigin;
-use crate::decision::Route;
 use crate::hosts::FixedMap;
 use crate::l4::{SniTable, TcpRoute, TcpRule};
 use crate::plan::{Inspect, Outbound, OutboundMap};
 use crate::registry::Stored;
+use crate::route::Route;
 use crate::table::RouteTable;
 
 /// A port of a headless service: it binds to each of its endpoints.
@@ -258,11 +258,8 @@ impl<'s> Compiler<'s> {
         destinations: &[lateen_model::route::WeightedDestination],
         place: &Place,
     ) -> Route {
-        Route {
-            name: Box::default(),
-            origin: RouteOrigin::block(&routes.object, rule, block),
-            split: self.split(destinations, place.port),
-        }
+        let origin = RouteOrigin::block(&routes.object, rule, block);
+        Route::plain("", origin, self.split(destinations, place.port))
     }
 }
 

@@ -4,16 +4,20 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use lateen_model::http::{HttpAction, HttpRule};
 use lateen_model::proxy::Proxy;
 use lateen_model::route::{GatewayRef, HttpMatch, L4Match, VirtualService, WeightedDestination};
 use lateen_model::{Labels, ObjectRef, selects};
 
 use super::Compiler;
+use super::actions::Actions;
+use super::delegates::Written;
 use crate::condition::Entry;
-use crate::decision::{Origin, Route};
+use crate::decision::Origin;
 use crate::error::Error;
 use crate::matcher::Matcher;
 use crate::registry::Stored;
+use crate::route::{Route, RoutePolicy};
 use crate::table::Rules;
 
 /// A VirtualService in the store.
@@ -25,6 +29,12 @@ pub(crate) struct Routes {
     pub(crate) spec: VirtualService,
     /// For each rule of `http` its blocks; one that takes everything where there are none.
     entries: Vec<Vec<Arc<Entry>>>,
+    /// For each rule of `http` what it does, as far as that can be compiled alone.
+    pub(super) actions: Vec<Actions>,
+    /// Where each rule of `http` and its blocks were written, if some came from delegates.
+    places: Vec<(Arc<ObjectRef>, usize, Vec<usize>)>,
+    /// What of its delegates could not be put in place.
+    pub(crate) notices: Vec<String>,
 }
 
 /// Where rules apply.
@@ -73,25 +83,9 @@ impl Routes {
     /// # Errors
     /// Names the field that cannot be carried out.
     pub(crate) fn compile(spec: VirtualService, object: &ObjectRef) -> Result<Self, Error> {
-        let mut entries = Vec::with_capacity(spec.http.len());
+        let mut compiled = Self::empty(&spec);
         for (at, rule) in spec.http.iter().enumerate() {
-            check_route(&rule.route, object, || format!("http[{at}].route"))?;
-            let mut blocks = Vec::with_capacity(rule.matches.len().max(1));
-            for (block, conditions) in rule.matches.iter().enumerate() {
-                let entry = Entry::compile(conditions).map_err(|(field, pattern, problem)| {
-                    Error::Regex {
-                        object: object.to_string(),
-                        field: format!("http[{at}].match[{block}].{field}"),
-                        pattern,
-                        problem,
-                    }
-                })?;
-                blocks.push(Arc::new(entry));
-            }
-            if blocks.is_empty() {
-                blocks.push(Arc::new(Entry::catch_all()));
-            }
-            entries.push(blocks);
+            compiled.add(rule, object, at)?;
         }
         for (at, rule) in spec.tls.iter().enumerate() {
             check_route(&rule.route, object, || format!("tls[{at}].route"))?;
@@ -99,7 +93,68 @@ impl Routes {
         for (at, rule) in spec.tcp.iter().enumerate() {
             check_route(&rule.route, object, || format!("tcp[{at}].route"))?;
         }
-        Ok(Self { spec, entries })
+        Ok(Self { spec, ..compiled })
+    }
+
+    /// A VirtualService whose rules of `http` come from several places.
+    pub(super) fn merged(spec: &VirtualService, rules: Vec<Written>) -> Result<Self, Error> {
+        let mut merged = Self::empty(spec);
+        for written in rules {
+            merged.add(&written.rule, &written.object, written.index)?;
+            merged.spec.http.push(written.rule);
+            let place = (written.object, written.index, written.blocks);
+            merged.places.push(place);
+        }
+        Ok(merged)
+    }
+
+    /// A VirtualService without its rules for HTTP.
+    pub(super) fn empty(spec: &VirtualService) -> Self {
+        Self {
+            spec: VirtualService {
+                http: Vec::new(),
+                ..spec.clone()
+            },
+            entries: Vec::new(),
+            actions: Vec::new(),
+            places: Vec::new(),
+            notices: Vec::new(),
+        }
+    }
+
+    /// Compiles a rule of `http`.
+    fn add(&mut self, rule: &HttpRule, object: &ObjectRef, at: usize) -> Result<(), Error> {
+        if let HttpAction::Route(route) = &rule.action {
+            check_route(route, object, || format!("http[{at}].route"))?;
+        }
+        let actions = Actions::compile(rule, object, &format!("http[{at}]"))?;
+        let mut blocks = Vec::with_capacity(rule.matches.len().max(1));
+        for (block, conditions) in rule.matches.iter().enumerate() {
+            let entry = Entry::compile(conditions);
+            let entry = entry.map_err(|(field, pattern, problem)| Error::Regex {
+                object: object.to_string(),
+                field: format!("http[{at}].match[{block}].{field}"),
+                pattern,
+                problem,
+            })?;
+            blocks.push(Arc::new(entry));
+        }
+        if blocks.is_empty() {
+            blocks.push(Arc::new(Entry::catch_all()));
+        }
+        self.actions.push(actions);
+        self.entries.push(blocks);
+        Ok(())
+    }
+
+    /// Where a block of a rule was written.
+    fn origin(&self, object: &Arc<ObjectRef>, rule: usize, block: usize) -> Origin {
+        match self.places.get(rule) {
+            None => Origin::block(object, rule, block),
+            Some((object, rule, blocks)) => {
+                Origin::block(object, *rule, blocks.get(block).copied().unwrap_or(0))
+            }
+        }
     }
 
     /// The entries that apply at a place, in order.
@@ -122,6 +177,15 @@ impl Routes {
                 block,
             })
         })
+    }
+}
+
+// === impl StoredRoutes ===
+
+impl Stored<Routes> {
+    /// Answers whether it is in effect only through rules that name it.
+    pub(crate) fn is_delegate(&self) -> bool {
+        self.body.spec.hosts.is_empty()
     }
 }
 
@@ -232,7 +296,12 @@ impl Compiler<'_> {
                 (Arc::new(selected), Arc::new(Matcher::compile(entries)))
             }
         };
-        let routes = selected.iter().map(|one| self.route(parts, one)).collect();
+        // The blocks of a rule differ in their conditions only.
+        let mut policies = HashMap::new();
+        let routes = selected.iter();
+        let routes = routes
+            .map(|one| self.route(parts, one, &mut policies))
+            .collect();
         let rules = Arc::new(Rules {
             matcher: Arc::clone(&matcher),
             routes,
@@ -274,7 +343,12 @@ impl Compiler<'_> {
         selected
     }
 
-    fn route(&mut self, parts: &[(&StoredRoutes, Place)], selected: &Selected) -> Route {
+    fn route(
+        &mut self,
+        parts: &[(&StoredRoutes, Place)],
+        selected: &Selected,
+        policies: &mut HashMap<(usize, usize), Arc<RoutePolicy>>,
+    ) -> Route {
         let (routes, place) = &parts[selected.part];
         let rule = &routes.body.spec.http[selected.rule];
         let block = rule.matches.get(selected.block);
@@ -284,8 +358,19 @@ impl Compiler<'_> {
         };
         Route {
             name: name.into(),
-            origin: Origin::block(&routes.object, selected.rule, selected.block),
-            split: self.split(&rule.route, place.port),
+            origin: routes
+                .body
+                .origin(&routes.object, selected.rule, selected.block),
+            action: self.action(rule, place.port),
+            policy: Arc::clone(
+                policies
+                    .entry((selected.part, selected.rule))
+                    .or_insert_with(|| {
+                        let actions = &routes.body.actions[selected.rule];
+                        Arc::new(self.policy(rule, actions, place.port))
+                    }),
+            ),
+            matched: selected.entry.path.matched(),
         }
     }
 }

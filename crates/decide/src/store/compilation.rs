@@ -17,7 +17,7 @@ use super::{Changes, Store};
 use crate::cluster::{Cluster, ClusterId};
 use crate::compile::clusters::{Spec, well_known};
 use crate::compile::listeners::Headless;
-use crate::compile::{Compiler, inbound};
+use crate::compile::{Compiler, default_policy, inbound};
 use crate::hosts::FixedMap;
 use crate::plan::{Outbound, Plan, Routing};
 use crate::policies::Policies;
@@ -52,8 +52,9 @@ impl Store {
         let mut clusters = last.clusters.clone();
         for (id, spec) in &self.compiled.specs {
             if changes.concern(spec) {
-                let cluster = Arc::new(spec.build(*id, &mut self.addresses));
-                clusters[id.0 as usize] = Some(cluster);
+                let cluster = &mut clusters[id.0 as usize];
+                let fresh = spec.build(*id, &mut self.addresses, cluster.as_deref());
+                *cluster = Some(Arc::new(fresh));
             }
         }
         let mut headless = self.compiled.headless.iter();
@@ -72,6 +73,7 @@ impl Store {
 
     /// Compiles after a change of resources.
     pub(super) fn rebuild(&mut self, last: Option<&Plan>, changes: &Changes) -> Plan {
+        self.resources.resolve_delegates();
         let epochs = self.resources.epochs;
         let (is_same_view, are_same_policies) = match self.compiled.epochs {
             Some(last) => (last.view == epochs.view, last == epochs),
@@ -112,14 +114,21 @@ impl Store {
         let resources = &self.resources;
         let (mesh, proxy) = (resources.mesh(), resources.proxy());
         self.cache.begin(resources.epochs);
+        let virtual_services = resources.visible_routes();
+        let noted = virtual_services.iter().flat_map(|routes| {
+            let notices = routes.body.notices.iter();
+            notices.map(|text| ((*routes.object).clone(), text.clone()))
+        });
+        let notices = noted.collect();
         let mut compiler = Compiler {
             mesh: &mesh,
             proxy,
             registry: &self.compiled.registry,
-            virtual_services: resources.visible_routes(),
+            virtual_services,
             epoch: resources.epochs.view,
             cache: &mut self.cache,
-            notices: Vec::new(),
+            default_policy: Arc::new(default_policy(&mesh)),
+            notices,
         };
         let (outbound, headless) = compiler.outbound();
         let listeners = match proxy.role {
@@ -128,7 +137,8 @@ impl Store {
         };
         let notices = compiler.notices;
         let routes = resources.virtual_services.values();
-        let revisions = routes.map(|routes| routes.revision).collect();
+        let written = routes.map(|routes| routes.revision);
+        let revisions = written.chain(resources.delegations.revisions()).collect();
         self.cache.end(&revisions);
         let (inbound, inbound_otherwise) = inbound::compile(proxy, &self.compiled.registry);
         let routing = Routing {
@@ -148,12 +158,13 @@ impl Store {
         let Compiled {
             registry, policies, ..
         } = &self.compiled;
-        let role = self.resources.proxy().role;
+        let proxy = self.resources.proxy();
+        let mesh = self.resources.mesh();
         let known = |id| self.compiled.specs.get(&id).filter(|_| may_reuse).cloned();
         let keys = self.cache.clusters.keys();
         let specs = keys.filter_map(|(id, key)| {
-            let spec =
-                known(id).or_else(|| Spec::resolve(key, registry, policies, role).map(Arc::new))?;
+            let resolve = || Spec::resolve(key, registry, policies, &mesh, proxy).map(Arc::new);
+            let spec = known(id).or_else(resolve)?;
             Some((id, spec))
         });
         specs.collect()
@@ -166,7 +177,9 @@ impl Store {
         last: Option<&Plan>,
         changes: &Changes,
     ) -> Vec<Option<Arc<Cluster>>> {
-        let mut clusters: Vec<_> = well_known().map(|one| Some(Arc::new(one))).into();
+        let mut clusters: Vec<_> = well_known(&self.resources.mesh())
+            .map(|one| Some(Arc::new(one)))
+            .into();
         if let Some((greatest, _)) = specs.last_key_value() {
             clusters.resize(greatest.0 as usize + 1, None);
         }
@@ -176,7 +189,10 @@ impl Store {
             let kept = last.and_then(|plan| plan.clusters.get(id.0 as usize)?.as_ref());
             clusters[id.0 as usize] = match kept {
                 Some(kept) if is_same && !changes.concern(spec) => Some(Arc::clone(kept)),
-                _ => Some(Arc::new(spec.build(*id, &mut self.addresses))),
+                last => {
+                    let last = last.map(|last| &**last);
+                    Some(Arc::new(spec.build(*id, &mut self.addresses, last)))
+                }
             };
         }
         clusters

@@ -2,14 +2,15 @@
 
 use std::net::SocketAddr;
 
-use lateen_decide::{Decision, Plan, RouteTable, Scratch, Serve, Store};
+use lateen_decide::{Decision, Plan, Route, RouteTable, Scratch, Serve, Store};
 use lateen_model::mesh::OutboundPolicy;
 use lateen_model::proxy::Role;
 use lateen_model::{Body, ObjectRef, Reason, Resource, ResourceName, Source};
 
 use super::generate::{Case, Detour};
-use super::naive::{Answer, Interpreter};
+use super::naive::{Answer, Interpreter, RuleName};
 use super::request::Request;
+use super::treatment;
 
 /// Decides on every request of the case both ways.
 ///
@@ -41,11 +42,7 @@ pub(crate) fn compiled_equals_interpreted(case: &Case) {
         take_detour(&mut store, &resources, *at, *detour);
     }
     let plan = store.compile();
-    let interpreter = Interpreter {
-        resources: &resources,
-        proxy: &case.proxy,
-        policy: case.mesh.outbound_policy,
-    };
+    let interpreter = Interpreter::new(&resources, &case.proxy, &case.mesh);
     let mut scratch = Scratch::default();
     for (request, random) in &case.requests {
         for port in [80, 8080] {
@@ -57,7 +54,7 @@ pub(crate) fn compiled_equals_interpreted(case: &Case) {
                 Role::Gateway => interpreter.gateway(port, request, *random),
             };
             let decision = table.decide(request, &mut scratch, || *random);
-            let found = answer(&plan, decision, case.mesh.outbound_policy);
+            let found = answer(&plan, request, decision, case.mesh.outbound_policy);
             assert_eq!(found, expected, "port {port}: {request:#?}");
             check_trace(table, request, *random, decision);
         }
@@ -109,24 +106,41 @@ fn table(plan: &Plan, role: Role, port: u16) -> Option<&RouteTable> {
 }
 
 /// A decision in the interpreter's words.
-fn answer(plan: &Plan, decision: Decision<'_>, policy: OutboundPolicy) -> Answer {
+fn answer(
+    plan: &Plan,
+    request: &Request,
+    decision: Decision<'_>,
+    policy: OutboundPolicy,
+) -> Answer {
     match decision {
         Decision::RedirectToHttps => Answer::Redirect,
         Decision::Refuse(Reason::NoRoute) => Answer::NoRoute,
         Decision::Refuse(Reason::BlackHole) => Answer::Unknown(OutboundPolicy::RegistryOnly),
         Decision::Refuse(reason) => panic!("{reason} is no answer of a table"),
         Decision::Forward { route, .. } if &*route.name == "allow_any" => Answer::Unknown(policy),
-        Decision::Forward { cluster, route } => {
+        Decision::Redirect { redirect, route } => Answer::Elsewhere(redirect.clone(), name(route)),
+        Decision::Respond { response, route } => Answer::Respond(response.clone(), name(route)),
+        Decision::Forward {
+            cluster,
+            destination,
+            route,
+        } => {
             let cluster = plan.cluster(cluster).map_or("NC", |one| &one.name);
-            let origin = &route.origin;
-            let rule = (
-                origin.object.name.clone(),
-                origin.rule as usize,
-                origin.block as usize,
-            );
-            Answer::Forward(cluster.to_owned(), rule)
+            let treatment = treatment::of(plan, route, destination, request);
+            Answer::Forward(
+                cluster.to_owned(),
+                destination,
+                name(route),
+                Box::new(treatment),
+            )
         }
     }
+}
+
+fn name(route: &Route) -> RuleName {
+    let origin = &route.origin;
+    let [rule, block] = [origin.rule, origin.block].map(|at| at as usize);
+    (origin.object.name.clone(), rule, block)
 }
 
 /// The trace tells the same decision, and for every rule before it why it did not match.

@@ -2,7 +2,8 @@
 
 use lateen_decide::{Cluster, Upstream};
 use lateen_model::Protocol;
-use lateen_model::destination::{LoadBalancer, PortPolicy};
+use lateen_model::balancer::Algorithm;
+use lateen_model::destination::PortPolicy;
 use lateen_model::proxy::Role;
 use lateen_model::service::ExportTo;
 
@@ -30,8 +31,10 @@ fn of<T>(world: &mut World, subset: &str, read: impl Fn(&Cluster) -> T) -> Optio
     Some(read(cluster))
 }
 
-fn balancer(world: &mut World, subset: &str) -> Option<LoadBalancer> {
-    of(world, subset, |cluster| cluster.load_balancer)
+fn balancer(world: &mut World, subset: &str) -> Option<Algorithm> {
+    of(world, subset, |cluster| {
+        cluster.load_balancer.algorithm.clone()
+    })
 }
 
 fn addresses(world: &mut World, subset: &str) -> Option<Vec<String>> {
@@ -78,22 +81,22 @@ fn a_subset_that_nobody_defines_does_not_exist_but_one_without_endpoints_does() 
 fn the_clients_namespace_comes_before_the_services_and_that_before_the_root() {
     let mut world = World::new(World::proxy(Role::Sidecar, "client", &[]));
     reviews(&mut world);
-    assert_eq!(balancer(&mut world, ""), Some(LoadBalancer::LeastRequest));
+    assert_eq!(balancer(&mut world, ""), Some(Algorithm::LeastRequest));
     let host = "reviews.default.svc.cluster.local";
     for (namespace, policy) in [
-        ("istio-system", LoadBalancer::Random),
-        ("default", LoadBalancer::RoundRobin),
-        ("client", LoadBalancer::LeastRequest),
+        ("istio-system", Algorithm::Random),
+        ("default", Algorithm::RoundRobin),
+        ("client", Algorithm::LeastRequest),
     ] {
         let mut rule = destination_rule(host, namespace, &[]);
-        rule.policy = balanced(policy);
+        rule.policy = balanced(policy.clone());
         world.rules("dr", rule);
         assert_eq!(balancer(&mut world, ""), Some(policy), "{namespace}");
     }
     let mut elsewhere = destination_rule(host, "elsewhere", &["v1"]);
-    elsewhere.policy = balanced(LoadBalancer::Random);
+    elsewhere.policy = balanced(Algorithm::Random);
     world.rules("dr", elsewhere);
-    assert_eq!(balancer(&mut world, ""), Some(LoadBalancer::LeastRequest));
+    assert_eq!(balancer(&mut world, ""), Some(Algorithm::LeastRequest));
 }
 
 #[test]
@@ -104,9 +107,9 @@ fn nothing_is_inherited_between_namespaces() {
     world.rules("dr", destination_rule(host, "default", &["v1"]));
     assert!(addresses(&mut world, "v1").is_some());
     let mut own = destination_rule("*.svc.cluster.local", "client", &[]);
-    own.policy = balanced(LoadBalancer::Random);
+    own.policy = balanced(Algorithm::Random);
     world.rules("dr", own);
-    assert_eq!(balancer(&mut world, ""), Some(LoadBalancer::Random));
+    assert_eq!(balancer(&mut world, ""), Some(Algorithm::Random));
     assert_eq!(addresses(&mut world, "v1"), None);
 }
 
@@ -116,14 +119,14 @@ fn a_proxy_of_the_root_namespace_prefers_only_its_private_rules() {
     reviews(&mut world);
     let host = "reviews.default.svc.cluster.local";
     let mut of_service = destination_rule(host, "default", &[]);
-    of_service.policy = balanced(LoadBalancer::RoundRobin);
+    of_service.policy = balanced(Algorithm::RoundRobin);
     let mut of_root = destination_rule(host, "istio-system", &[]);
-    of_root.policy = balanced(LoadBalancer::Random);
+    of_root.policy = balanced(Algorithm::Random);
     world.rules("dr", of_service).rules("dr", of_root.clone());
-    assert_eq!(balancer(&mut world, ""), Some(LoadBalancer::RoundRobin));
+    assert_eq!(balancer(&mut world, ""), Some(Algorithm::RoundRobin));
     of_root.export_to = ExportTo::Namespaces(vec!["istio-system".into()]);
     world.rules("dr", of_root);
-    assert_eq!(balancer(&mut world, ""), Some(LoadBalancer::Random));
+    assert_eq!(balancer(&mut world, ""), Some(Algorithm::Random));
 }
 
 #[test]
@@ -131,13 +134,13 @@ fn an_exact_host_comes_before_the_longest_wildcard() {
     let mut world = World::sidecar();
     reviews(&mut world);
     for (host, policy) in [
-        ("*", LoadBalancer::Random),
-        ("*.cluster.local", LoadBalancer::RoundRobin),
-        ("*.default.svc.cluster.local", LoadBalancer::Random),
-        ("reviews", LoadBalancer::RoundRobin),
+        ("*", Algorithm::Random),
+        ("*.cluster.local", Algorithm::RoundRobin),
+        ("*.default.svc.cluster.local", Algorithm::Random),
+        ("reviews", Algorithm::RoundRobin),
     ] {
         let mut rule = destination_rule(host, "default", &[]);
-        rule.policy = balanced(policy);
+        rule.policy = balanced(policy.clone());
         world.rules(host, rule);
         assert_eq!(balancer(&mut world, ""), Some(policy), "{host}");
     }
@@ -155,9 +158,9 @@ fn rules_for_one_host_merge_their_subsets_and_the_oldest_policy_stays() {
     let older = destination_rule("reviews", "default", &["v1"]);
     let mut younger = destination_rule("reviews", "default", &["v1", "v2"]);
     younger.subsets[0].labels = labels(&[("version", "v2")]);
-    younger.policy = balanced(LoadBalancer::Random);
+    younger.policy = balanced(Algorithm::Random);
     let mut youngest = destination_rule("reviews", "default", &[]);
-    youngest.policy = balanced(LoadBalancer::RoundRobin);
+    youngest.policy = balanced(Algorithm::RoundRobin);
     world
         .rules("a", older)
         .rules("b", younger)
@@ -171,7 +174,7 @@ fn rules_for_one_host_merge_their_subsets_and_the_oldest_policy_stays() {
         Some(vec!["10.1.0.2:9080".into()])
     );
     // The oldest that has a policy at all.
-    assert_eq!(balancer(&mut world, ""), Some(LoadBalancer::Random));
+    assert_eq!(balancer(&mut world, ""), Some(Algorithm::Random));
 }
 
 #[test]
@@ -191,15 +194,15 @@ fn a_rule_that_selects_the_workload_wins() {
     let mut world = World::sidecar();
     reviews(&mut world);
     let mut general = destination_rule("reviews", "default", &[]);
-    general.policy = balanced(LoadBalancer::Random);
+    general.policy = balanced(Algorithm::Random);
     let mut selecting = destination_rule("reviews", "default", &[]);
-    selecting.policy = balanced(LoadBalancer::RoundRobin);
+    selecting.policy = balanced(Algorithm::RoundRobin);
     selecting.workload_selector = Some(labels(&[("app", "other")]));
     world.rules("a", general).rules("b", selecting.clone());
-    assert_eq!(balancer(&mut world, ""), Some(LoadBalancer::Random));
+    assert_eq!(balancer(&mut world, ""), Some(Algorithm::Random));
     selecting.workload_selector = Some(labels(&[("app", "client")]));
     world.rules("b", selecting);
-    assert_eq!(balancer(&mut world, ""), Some(LoadBalancer::RoundRobin));
+    assert_eq!(balancer(&mut world, ""), Some(Algorithm::RoundRobin));
 }
 
 #[test]
@@ -207,19 +210,19 @@ fn a_subset_overrides_by_block_and_a_port_replaces_all_blocks() {
     let mut world = World::sidecar();
     reviews(&mut world);
     let mut rule = destination_rule("reviews", "default", &["v1", "v2"]);
-    rule.policy = balanced(LoadBalancer::Random);
-    rule.subsets[0].policy = balanced(LoadBalancer::RoundRobin);
+    rule.policy = balanced(Algorithm::Random);
+    rule.subsets[0].policy = balanced(Algorithm::RoundRobin);
     world.rules("dr", rule.clone());
-    assert_eq!(balancer(&mut world, "v1"), Some(LoadBalancer::RoundRobin));
-    assert_eq!(balancer(&mut world, "v2"), Some(LoadBalancer::Random));
+    assert_eq!(balancer(&mut world, "v1"), Some(Algorithm::RoundRobin));
+    assert_eq!(balancer(&mut world, "v2"), Some(Algorithm::Random));
     // The entry for the port sets nothing: the block goes back to its default.
     rule.policy.ports = vec![(9080, PortPolicy::default())];
     world.rules("dr", rule.clone());
-    assert_eq!(balancer(&mut world, ""), Some(LoadBalancer::LeastRequest));
-    assert_eq!(balancer(&mut world, "v1"), Some(LoadBalancer::RoundRobin));
+    assert_eq!(balancer(&mut world, ""), Some(Algorithm::LeastRequest));
+    assert_eq!(balancer(&mut world, "v1"), Some(Algorithm::RoundRobin));
     rule.subsets[0].policy.ports = vec![(9080, PortPolicy::default())];
     world.rules("dr", rule);
-    assert_eq!(balancer(&mut world, "v1"), Some(LoadBalancer::LeastRequest));
+    assert_eq!(balancer(&mut world, "v1"), Some(Algorithm::LeastRequest));
 }
 
 #[test]
@@ -228,7 +231,7 @@ fn passthrough_goes_where_the_client_was_going() {
     reviews(&mut world);
     world.endpoints("reviews", &[9080], &[("10.1.0.1", "v1")]);
     let mut rule = destination_rule("reviews", "default", &[]);
-    rule.policy = balanced(LoadBalancer::Passthrough);
+    rule.policy = balanced(Algorithm::Passthrough);
     world.rules("dr", rule);
     assert_eq!(addresses(&mut world, ""), Some(vec!["original".into()]));
 }

@@ -11,12 +11,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
-    fn a_sidecar_decides_as_the_rules_are_written(bytes in vec(any::<u8>(), 0..700)) {
+    fn a_sidecar_decides_as_the_rules_are_written(bytes in vec(any::<u8>(), 0..1200)) {
         compiled_equals_interpreted(&generate::case(&bytes, Role::Sidecar));
     }
 
     #[test]
-    fn a_gateway_decides_as_the_rules_are_written(bytes in vec(any::<u8>(), 0..700)) {
+    fn a_gateway_decides_as_the_rules_are_written(bytes in vec(any::<u8>(), 0..1200)) {
         compiled_equals_interpreted(&generate::case(&bytes, Role::Gateway));
     }
 }

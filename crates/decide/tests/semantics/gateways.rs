@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use lateen_decide::Serve;
+use lateen_decide::{Pick, Serve};
 use lateen_model::Protocol;
 use lateen_model::route::{HttpMatch, L4Match, TcpRule, TlsMatch, TlsRule};
 use lateen_model::service::{ExportTo, Resolution};
@@ -25,7 +25,7 @@ fn edge() -> World {
 /// A VirtualService of the Gateway `edge`.
 fn bound(
     hosts: &[&str],
-    http: Vec<lateen_model::route::HttpRule>,
+    http: Vec<lateen_model::http::HttpRule>,
 ) -> lateen_model::route::VirtualService {
     let mut routes = virtual_service(hosts, http);
     routes.gateways = vec![gateway_ref("edge")];
@@ -246,7 +246,7 @@ fn a_headless_service_is_balanced_since_nobody_dials_its_pods_here() {
     world.routes("one", bound(&["*"], vec![rule(vec![], "db")]));
     let plan = world.plan();
     let cluster = plan.clusters().find(|one| one.name.contains("db.default"));
-    let picked = cluster.and_then(|one| one.pick(&mut 0, || 0));
+    let picked = cluster.and_then(|one| one.pick(&Pick::default(), &mut 0, || 0));
     let address = picked.map(|endpoint| endpoint.address.to_string());
     assert_eq!(address.as_deref(), Some("10.1.0.1:80"));
 }

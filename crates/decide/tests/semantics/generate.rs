@@ -1,19 +1,19 @@
 //! Makes a mesh and requests from bytes, so that a property test and a fuzzer share it: small
 //! alphabets, so that rules overlap, shadow each other and meet the requests.
 
+mod rules;
+
 use lateen_model::destination::{DestinationRule, Subset, TrafficPolicy};
 use lateen_model::gateway::{Gateway, Server, ServerHost};
 use lateen_model::mesh::{Mesh, OutboundPolicy};
 use lateen_model::proxy::{Proxy, Role};
-use lateen_model::route::{
-    Destination, GatewayRef, HttpMatch, HttpRule, StringMatch, ValueMatch, VirtualService,
-    WeightedDestination,
-};
+use lateen_model::route::{GatewayRef, VirtualService};
 use lateen_model::service::{ExportTo, Registry, Resolution, Service, ServiceKey, ServicePort};
 use lateen_model::{
     Body, Host, HostPattern, Labels, ObjectRef, Protocol, Resource, ResourceName, Source,
 };
 
+use self::rules::{rule, similar};
 use super::request::Request;
 
 /// A mesh as one proxy sees it, and what it is asked.
@@ -294,10 +294,18 @@ fn gateway(dice: &mut Dice<'_>, at: usize) -> Resource {
 }
 
 fn routes(dice: &mut Dice<'_>, at: usize) -> Resource {
-    let namespace = dice.of(&NAMESPACES);
-    let hosts = (0..=dice.roll(2))
-        .map(|_| pattern(dice.of(&HOSTS)))
-        .collect();
+    // The first is a delegate that others find.
+    let namespace = match at {
+        0 => "default",
+        _ => dice.of(&NAMESPACES),
+    };
+    let hosts = match dice.roll(6) {
+        1 => Vec::new(),
+        _ if at == 0 => Vec::new(),
+        _ => (0..=dice.roll(2))
+            .map(|_| pattern(dice.of(&HOSTS)))
+            .collect(),
+    };
     // Many rules that differ in one value only, or a few of every kind.
     let http = match dice.roll(4) {
         1 => (0..=dice.roll(40)).map(|at| similar(dice, at)).collect(),
@@ -323,113 +331,6 @@ fn routes(dice: &mut Dice<'_>, at: usize) -> Resource {
     )
 }
 
-fn rule(dice: &mut Dice<'_>) -> HttpRule {
-    HttpRule {
-        name: String::new(),
-        matches: (0..dice.roll(3)).map(|_| block(dice)).collect(),
-        route: destinations(dice),
-    }
-}
-
-/// One of many rules for one prefix, each for another header or value.
-fn similar(dice: &mut Dice<'_>, at: usize) -> HttpRule {
-    let value = ValueMatch::Value(StringMatch::Exact((at % 7).to_string()));
-    let mut block = HttpMatch {
-        uri: Some(StringMatch::Prefix("/".into())),
-        ..HttpMatch::default()
-    };
-    match dice.roll(6) {
-        0 => block.headers.push(("x-user".into(), value)),
-        1 => block.headers.push((format!("x-{at}"), value)),
-        2 => block.headers.push((format!("x-{at}"), ValueMatch::Present)),
-        3 => block
-            .query_params
-            .push((format!("q{at}"), ValueMatch::Present)),
-        4 => block.query_params.push(("q".into(), value)),
-        _ => {
-            block.headers.push(("x-user".into(), value));
-            block.method = Some(StringMatch::Exact(dice.of(&["GET", "POST"]).into()));
-        }
-    }
-    HttpRule {
-        name: String::new(),
-        matches: vec![block],
-        route: destinations(dice),
-    }
-}
-
-fn destinations(dice: &mut Dice<'_>) -> Vec<WeightedDestination> {
-    let mut route: Vec<_> = (0..dice.of(&[1, 1, 2, 3]))
-        .map(|_| WeightedDestination {
-            destination: Destination {
-                host: Host::new(dice.of(&[HOSTS[0], HOSTS[1], HOSTS[2], HOSTS[5], "nobody.org"])),
-                subset: dice
-                    .of(&[None, None, Some("v1"), Some("v3")])
-                    .map(str::to_owned),
-                port: dice.of(&[None, None, Some(80), Some(8080), Some(9)]),
-            },
-            weight: dice.of(&[1, 0, 3, 75]),
-        })
-        .collect();
-    if route.iter().all(|one| one.weight == 0) {
-        route[0].weight = 1;
-    }
-    route
-}
-
-fn block(dice: &mut Dice<'_>) -> HttpMatch {
-    let mut block = HttpMatch::default();
-    for _ in 0..dice.roll(4) {
-        match dice.roll(12) {
-            0..=3 => {
-                block.uri = Some(uri(dice));
-                let is_regex = matches!(block.uri, Some(StringMatch::Regex(_)));
-                block.ignore_uri_case = !is_regex && dice.once_in(3);
-            }
-            4 => block.method = Some(StringMatch::Exact(dice.of(&["GET", "POST"]).into())),
-            5 => block.scheme = Some(StringMatch::Exact(dice.of(&["http", "https"]).into())),
-            6 => block.authority = Some(StringMatch::Prefix(dice.of(&["a", "A", "b:8"]).into())),
-            7 => block
-                .headers
-                .push((dice.of(&["x", "y"]).into(), value(dice))),
-            8 => block
-                .without_headers
-                .push((dice.of(&["x", "y"]).into(), value(dice))),
-            9 => block
-                .query_params
-                .push((dice.of(&["x", "y"]).into(), value(dice))),
-            10 => block.port = Some(dice.of(&[80, 8080])),
-            _ => source(dice, &mut block),
-        }
-    }
-    block
-}
-
-fn source(dice: &mut Dice<'_>, block: &mut HttpMatch) {
-    match dice.roll(3) {
-        0 => block.source_labels = labels(&[("app", dice.of(&["client", "other"]))]),
-        1 => block.source_namespace = Some(dice.of(&NAMESPACES).into()),
-        _ => block.gateways = gateways(dice),
-    }
-}
-
-fn uri(dice: &mut Dice<'_>) -> StringMatch {
-    match dice.roll(5) {
-        0 | 1 => StringMatch::Prefix(dice.of(&PATHS).into()),
-        2 | 3 => StringMatch::Exact(dice.of(&PATHS).into()),
-        _ => StringMatch::Regex(dice.of(&REGEXES).into()),
-    }
-}
-
-fn value(dice: &mut Dice<'_>) -> ValueMatch {
-    match dice.roll(4) {
-        0 => ValueMatch::Present,
-        1 => ValueMatch::Value(StringMatch::Prefix(dice.of(&VALUES[..2]).into())),
-        2 => ValueMatch::Value(StringMatch::Regex(dice.of(&REGEXES[2..4]).into())),
-        _ => ValueMatch::Value(StringMatch::Exact(dice.of(&VALUES).into())),
-    }
-}
-
 fn request(dice: &mut Dice<'_>) -> Request {
     let query = dice.of(&[
         "",
@@ -443,7 +344,9 @@ fn request(dice: &mut Dice<'_>) -> Request {
     let path = dice.of(&PATHS[..6]);
     let mut headers = Vec::new();
     for _ in 0..dice.roll(4) {
-        let name = dice.of(&["x", "X", "y", "x-user", "X-User", "x-3", "x-20", "accept"]);
+        let name = dice.of(&[
+            "x", "X", "y", "x-user", "X-User", "x-3", "x-20", "accept", "Origin",
+        ]);
         headers.push((
             name.to_owned(),
             dice.of(&["1", "2", "", "12", "3", "6"]).to_owned(),

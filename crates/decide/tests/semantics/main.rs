@@ -1,6 +1,7 @@
 //! What decisions mean: scenarios from Istio's rules, and generated meshes against an
 //! interpreter.
 
+mod actions;
 mod check;
 mod destination_rules;
 mod equivalence;
@@ -10,5 +11,6 @@ mod listeners;
 mod naive;
 mod request;
 mod store;
+mod treatment;
 mod virtual_services;
 mod world;

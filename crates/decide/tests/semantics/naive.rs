@@ -1,32 +1,54 @@
 //! An interpreter of the rules that reads them as they are written, one after the other: slow,
 //! short and obviously right. What is compiled must never differ from it.
 
+mod conditions;
+mod delegates;
+mod treatment;
+
 use std::cmp::Reverse;
 
 use lateen_model::gateway::{Gateway, Server};
-use lateen_model::mesh::OutboundPolicy;
+use lateen_model::http::{DirectResponse, HttpAction, HttpRule, Redirect};
+use lateen_model::mesh::{Mesh, OutboundPolicy};
 use lateen_model::proxy::Proxy;
 use lateen_model::route::{
-    Destination, GatewayRef, HttpMatch, HttpRule, StringMatch, ValueMatch, VirtualService,
-    WeightedDestination,
+    Destination, GatewayRef, HttpMatch, StringMatch, VirtualService, WeightedDestination,
 };
 use lateen_model::service::{Registry, Service};
 use lateen_model::{Body, HostPattern, Resource, Source, selects};
 
+use self::conditions::{canonical, holds};
+use self::delegates::Written;
+pub(crate) use self::treatment::{Change, Cors, Treatment};
 use super::request::Request;
 
 /// The resources of a proxy.
 pub(crate) struct Interpreter<'r> {
-    pub(crate) resources: &'r [Resource],
-    pub(crate) proxy: &'r Proxy,
-    pub(crate) policy: OutboundPolicy,
+    resources: &'r [Resource],
+    proxy: &'r Proxy,
+    mesh: &'r Mesh,
+    /// The VirtualServices that the proxy sees, oldest first, with delegates in place.
+    routes: Vec<Routes<'r>>,
 }
 
+/// A VirtualService.
+struct Routes<'r> {
+    spec: &'r VirtualService,
+    rules: Vec<Written>,
+}
+
+/// Names a rule: object's name, rule, block.
+pub(crate) type RuleName = (String, usize, usize);
+
 /// What becomes of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Answer {
-    /// It goes to a cluster by a rule: (object's name, rule, block).
-    Forward(String, (String, usize, usize)),
+    /// It goes to a cluster, by a place in the split of a rule.
+    Forward(String, usize, RuleName, Box<Treatment>),
+    /// It is sent elsewhere.
+    Elsewhere(Redirect, RuleName),
+    /// The proxy answers it.
+    Respond(DirectResponse, RuleName),
     /// 404.
     NoRoute,
     /// No service has this host.
@@ -36,16 +58,38 @@ pub(crate) enum Answer {
 }
 
 /// A rule with the place where it applies.
-type Rule<'r> = (
-    &'r str,
-    usize,
-    usize,
-    Option<&'r HttpMatch>,
-    &'r HttpRule,
-    u16,
-);
+#[derive(Clone)]
+struct Rule<'r> {
+    name: RuleName,
+    conditions: Option<&'r HttpMatch>,
+    spec: &'r HttpRule,
+    port: u16,
+}
 
-impl Interpreter<'_> {
+impl<'r> Interpreter<'r> {
+    pub(crate) fn new(resources: &'r [Resource], proxy: &'r Proxy, mesh: &'r Mesh) -> Self {
+        let written = |resource: &'r Resource| match &resource.body {
+            Body::VirtualService(routes) => Some((&resource.source, routes)),
+            _ => None,
+        };
+        let all: Vec<_> = resources.iter().filter_map(written).collect();
+        let mut seen: Vec<_> = all
+            .iter()
+            .filter(|(_, spec)| spec.export_to.allows(&proxy.namespace) && !spec.hosts.is_empty())
+            .collect();
+        seen.sort_by_key(|(source, _)| source.age_key());
+        let routes = seen.into_iter().map(|(source, spec)| Routes {
+            spec,
+            rules: delegates::expand(source, spec, &all),
+        });
+        Self {
+            resources,
+            proxy,
+            mesh,
+            routes: routes.collect(),
+        }
+    }
+
     /// What a sidecar does with a request on a port with HTTP services.
     pub(crate) fn sidecar(&self, port: u16, request: &Request, random: u64) -> Answer {
         let host = canonical(&request.authority);
@@ -53,16 +97,16 @@ impl Interpreter<'_> {
         let mut hosts: Vec<(Vec<HostPattern>, Vec<Rule<'_>>, Option<&Service>)> = Vec::new();
         let on_port = self.services(port);
         let mut left = on_port.clone();
-        for (source, routes) in self.routes() {
-            if !routes.gateways.contains(&GatewayRef::Mesh) {
+        for routes in &self.routes {
+            if !routes.spec.gateways.contains(&GatewayRef::Mesh) {
                 continue;
             }
-            let rules = self.applicable(source, routes, &GatewayRef::Mesh, port);
+            let rules = self.applicable(routes, &GatewayRef::Mesh, port);
             if rules.is_empty() {
                 continue;
             }
             if port == 80 {
-                for pattern in &routes.hosts {
+                for pattern in &routes.spec.hosts {
                     if !on_port
                         .iter()
                         .any(|one| pattern.matches(one.key.host.as_str()))
@@ -85,12 +129,14 @@ impl Interpreter<'_> {
             hosts.push((self.domains(service), Vec::new(), Some(service)));
         }
         let Some((_, rules, service)) = most_specific(&hosts, &host) else {
-            return Answer::Unknown(self.policy);
+            return Answer::Unknown(self.mesh.outbound_policy);
         };
         match service {
             Some(service) => {
                 let cluster = format!("outbound|{port}||{}", service.key.host);
-                Answer::Forward(cluster, (service.key.host.to_string(), 0, 0))
+                let name = (service.key.host.to_string(), 0, 0);
+                let treatment = Treatment::of_service(self.mesh, request);
+                Answer::Forward(cluster, 0, name, Box::new(treatment))
             }
             None => self.first_match(rules, request, random),
         }
@@ -103,8 +149,8 @@ impl Interpreter<'_> {
         // Every pattern that some server and VirtualService share.
         let mut patterns: Vec<HostPattern> = Vec::new();
         for (_, gateway, server) in &servers {
-            for (_, routes) in self.routes() {
-                patterns.extend(shared(gateway, server, routes));
+            for routes in &self.routes {
+                patterns.extend(shared(gateway, server, routes.spec));
             }
             if server.https_redirect {
                 patterns.extend(server.hosts.iter().map(|one| one.host.clone()));
@@ -120,7 +166,7 @@ impl Interpreter<'_> {
         let mut redirects = false;
         let mut rules = Vec::new();
         let mut contributions = 0;
-        for (source, routes) in self.routes() {
+        for routes in &self.routes {
             let mut seen: Vec<(&str, &str, u16)> = Vec::new();
             for (_, gateway, server) in &servers {
                 redirects |=
@@ -130,14 +176,14 @@ impl Interpreter<'_> {
                     gateway.name.as_str(),
                     server.port,
                 );
-                if !shared(gateway, server, routes).contains(pattern) {
+                if !shared(gateway, server, routes.spec).contains(pattern) {
                     continue;
                 }
                 redirects |= server.https_redirect;
                 if !seen.contains(&place) {
                     seen.push(place);
                     contributions += 1;
-                    let mut own = self.applicable(source, routes, &name(gateway), server.port);
+                    let mut own = self.applicable(routes, &name(gateway), server.port);
                     // What follows a rule that takes everything is never reached.
                     let end = own.iter().position(is_catch_all);
                     own.truncate(end.map_or(own.len(), |end| end + 1));
@@ -160,14 +206,22 @@ impl Interpreter<'_> {
     }
 
     fn first_match(&self, rules: &[Rule<'_>], request: &Request, random: u64) -> Answer {
-        for (object, rule, block, conditions, spec, port) in rules {
-            if conditions.is_none_or(|conditions| holds(conditions, request)) {
-                let destination = pick(&spec.route, random);
-                let cluster = self.cluster(destination, *port);
-                return Answer::Forward(cluster, ((*object).to_owned(), *rule, *block));
+        let is_it = |rule: &&Rule<'_>| rule.conditions.is_none_or(|one| holds(one, request));
+        let Some(rule) = rules.iter().find(is_it) else {
+            return Answer::NoRoute;
+        };
+        let name = rule.name.clone();
+        match &rule.spec.action {
+            HttpAction::Redirect(redirect) => Answer::Elsewhere(redirect.clone(), name),
+            HttpAction::DirectResponse(response) => Answer::Respond(response.clone(), name),
+            HttpAction::Delegate { .. } => unreachable!("delegates are in place"),
+            HttpAction::Route(route) => {
+                let place = pick(route, random);
+                let cluster = self.cluster(&route[place].destination, rule.port);
+                let treatment = Treatment::of_rule(self, rule, &route[place], request);
+                Answer::Forward(cluster, place, name, Box::new(treatment))
             }
         }
-        Answer::NoRoute
     }
 
     /// The name of a cluster, or `NC`.
@@ -202,18 +256,22 @@ impl Interpreter<'_> {
     /// The rules of a VirtualService that apply at a place.
     fn applicable<'s>(
         &'s self,
-        source: &'s Source,
-        routes: &'s VirtualService,
+        routes: &'s Routes<'_>,
         gateway: &GatewayRef,
         port: u16,
     ) -> Vec<Rule<'s>> {
         let mut rules: Vec<Rule<'s>> = Vec::new();
-        let object = source.object.name.as_str();
-        for (at, rule) in routes.http.iter().enumerate() {
+        for Written { name, blocks, rule } in &routes.rules {
+            let place = |block: usize, conditions| Rule {
+                name: (name.0.clone(), name.1, block),
+                conditions,
+                spec: rule,
+                port,
+            };
             if rule.matches.is_empty() {
-                rules.push((object, at, 0, None, rule, port));
+                rules.push(place(0, None));
             }
-            for (block, conditions) in rule.matches.iter().enumerate() {
+            for (block, conditions) in blocks.iter().zip(&rule.matches) {
                 if conditions.port.is_some_and(|one| one != port) {
                     continue;
                 }
@@ -227,35 +285,20 @@ impl Interpreter<'_> {
                     conditions.gateways.contains(gateway)
                 };
                 if applies {
-                    rules.push((object, at, block, Some(conditions), rule, port));
+                    rules.push(place(*block, Some(conditions)));
                 }
             }
         }
         rules
     }
 
-    /// The VirtualServices that the proxy sees, oldest first.
-    fn routes(&self) -> Vec<(&Source, &VirtualService)> {
-        let mut all: Vec<_> = self
-            .resources
-            .iter()
-            .filter_map(|resource| match &resource.body {
-                Body::VirtualService(routes) => Some((&resource.source, routes)),
-                _ => None,
-            })
-            .filter(|(_, routes)| routes.export_to.allows(&self.proxy.namespace))
-            .collect();
-        all.sort_by_key(|(source, _)| source.age_key());
-        all
-    }
-
     /// The most specific VirtualService of the mesh for a service, the oldest of equals.
-    fn best_routes(&self, service: &Service) -> Option<&VirtualService> {
-        let mut best: Option<((u8, usize), &VirtualService)> = None;
-        for (_, routes) in self.routes() {
-            for pattern in &routes.hosts {
+    fn best_routes(&self, service: &Service) -> Option<&Routes<'_>> {
+        let mut best: Option<((u8, usize), &Routes<'_>)> = None;
+        for routes in &self.routes {
+            for pattern in &routes.spec.hosts {
                 let rank = specificity(pattern);
-                if routes.gateways.contains(&GatewayRef::Mesh)
+                if routes.spec.gateways.contains(&GatewayRef::Mesh)
                     && pattern.matches(service.key.host.as_str())
                     && best.is_none_or(|(most, _)| rank > most)
                 {
@@ -381,8 +424,8 @@ fn shared(gateway: &Gateway, server: &Server, routes: &VirtualService) -> Vec<Ho
     patterns
 }
 
-fn is_catch_all((_, _, _, conditions, _, _): &Rule<'_>) -> bool {
-    conditions.is_none_or(|one| {
+fn is_catch_all(rule: &Rule<'_>) -> bool {
+    rule.conditions.is_none_or(|one| {
         let takes_every_path = match &one.uri {
             None => true,
             Some(StringMatch::Prefix(prefix)) => prefix.is_empty() || prefix == "/",
@@ -428,98 +471,18 @@ fn specificity(pattern: &HostPattern) -> (u8, usize) {
     }
 }
 
-/// Lower case, no port, no trailing dot.
-fn canonical(authority: &str) -> String {
-    let host = authority
-        .rsplit_once(':')
-        .map_or(authority, |(host, _)| host);
-    host.strip_suffix('.').unwrap_or(host).to_lowercase()
-}
-
-fn pick(route: &[WeightedDestination], random: u64) -> &Destination {
+/// The place of the destination that uniform bits fall on.
+fn pick(route: &[WeightedDestination], random: u64) -> usize {
     if route.len() == 1 {
-        return &route[0].destination;
+        return 0;
     }
     let sum: u128 = route.iter().map(|one| u128::from(one.weight)).sum();
     let mut point = (u128::from(random) * sum) >> 64;
-    for one in route {
+    for (place, one) in route.iter().enumerate() {
         if point < u128::from(one.weight) {
-            return &one.destination;
+            return place;
         }
         point -= u128::from(one.weight);
     }
     unreachable!("the point is below the sum of the weights")
-}
-
-fn holds(one: &HttpMatch, request: &Request) -> bool {
-    let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
-    let uri = one.uri.as_ref().is_none_or(|uri| match uri {
-        StringMatch::Exact(text) if one.ignore_uri_case => text.eq_ignore_ascii_case(path),
-        StringMatch::Prefix(text) if one.ignore_uri_case => {
-            path.to_lowercase().starts_with(&text.to_lowercase())
-        }
-        other => accepts(other, path),
-    });
-    let header = |name: &str| {
-        let values = request
-            .headers
-            .iter()
-            .filter(|(one, _)| one.eq_ignore_ascii_case(name));
-        let values: Vec<&str> = values.map(|(_, value)| value.as_str()).collect();
-        (!values.is_empty()).then(|| values.join(","))
-    };
-    let parameter = |name: &str| {
-        let pairs = query
-            .split('&')
-            .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        let has_query = request.path.contains('?');
-        let mut values = pairs.filter(|(one, _)| has_query && *one == name);
-        values.next().map(|(_, value)| value.to_owned())
-    };
-    let is = |condition: &Option<StringMatch>, text: &str| {
-        condition
-            .as_ref()
-            .is_none_or(|condition| accepts(condition, text))
-    };
-    uri && is(&one.method, &request.method)
-        && is(&one.scheme, &request.scheme)
-        && is(&one.authority, &request.authority)
-        && one
-            .headers
-            .iter()
-            .all(|(name, condition)| has(condition, header(name)))
-        && one
-            .query_params
-            .iter()
-            .all(|(name, condition)| has(condition, parameter(name)))
-        && one
-            .without_headers
-            .iter()
-            .all(|(name, condition)| match condition {
-                ValueMatch::Present => header(name).is_none(),
-                ValueMatch::Value(condition) => {
-                    !accepts(condition, &header(name).unwrap_or_default())
-                }
-            })
-}
-
-fn has(condition: &ValueMatch, value: Option<String>) -> bool {
-    match (condition, value) {
-        (_, None) => false,
-        (ValueMatch::Present, Some(_)) => true,
-        (ValueMatch::Value(condition), Some(value)) => accepts(condition, &value),
-    }
-}
-
-fn accepts(condition: &StringMatch, text: &str) -> bool {
-    match condition {
-        StringMatch::Exact(exact) => text == exact,
-        StringMatch::Prefix(prefix) => text.starts_with(prefix),
-        StringMatch::Regex(regex) => {
-            let whole = regex::Regex::new(&format!("^(?:{regex})$"));
-            whole
-                .expect("generated expressions are valid")
-                .is_match(text)
-        }
-    }
 }

@@ -12,6 +12,15 @@ pub(crate) struct Request {
     pub(crate) headers: Vec<(String, String)>,
 }
 
+impl Request {
+    /// The header `origin`.
+    pub(crate) fn origin(&self) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        let found = headers.find(|(name, _)| name.eq_ignore_ascii_case("origin"));
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
 impl Facts for Request {
     fn method(&self) -> &[u8] {
         self.method.as_bytes()

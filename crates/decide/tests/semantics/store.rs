@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lateen_decide::{Cluster, ClusterId, Plan, RouteTable, Store, Upstream};
+use lateen_model::http::HttpAction;
 use lateen_model::service::{DnsEndpoint, Resolution, ServiceKey};
 use lateen_model::{Body, Host, Labels, Protocol, ResourceName};
 
@@ -259,7 +260,7 @@ fn an_id_names_one_cluster_for_ever() {
     world.rules("dr", destination_rule("reviews", "default", &["v1", "v2"]));
     let to_subset = |subset: &str| {
         let mut one = rule(vec![], "x");
-        one.route = vec![weighted(&format!("reviews/{subset}"), 1)];
+        one.action = HttpAction::Route(vec![weighted(&format!("reviews/{subset}"), 1)]);
         virtual_service(&["reviews"], vec![one])
     };
     world.routes("one", to_subset("v1"));

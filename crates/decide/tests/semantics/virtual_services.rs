@@ -1,8 +1,9 @@
 //! VirtualServices at sidecars.
 
+use lateen_model::http::{HttpAction, HttpRule};
 use lateen_model::mesh::OutboundPolicy;
 use lateen_model::proxy::Role;
-use lateen_model::route::{GatewayRef, HttpMatch, HttpRule, ValueMatch};
+use lateen_model::route::{GatewayRef, HttpMatch, ValueMatch};
 use lateen_model::service::{ExportTo, Registry, Resolution};
 use lateen_model::{Body, Protocol};
 
@@ -324,7 +325,7 @@ fn weights_are_relative_and_those_of_zero_get_nothing() {
         weighted("reviews/v2", 1),
     ];
     let split = HttpRule {
-        route,
+        action: HttpAction::Route(route),
         ..HttpRule::clone(&rule(vec![], "reviews"))
     };
     world.routes("one", virtual_service(&["reviews"], vec![split]));
@@ -353,7 +354,7 @@ fn weights_are_relative_and_those_of_zero_get_nothing() {
 fn a_single_destination_takes_all_whatever_its_weight() {
     let mut world = bookinfo();
     let single = HttpRule {
-        route: vec![weighted("ratings", 0)],
+        action: HttpAction::Route(vec![weighted("ratings", 0)]),
         ..rule(vec![], "x")
     };
     world.routes("one", virtual_service(&["reviews"], vec![single]));
@@ -518,7 +519,7 @@ fn a_bad_expression_is_refused_with_its_place_and_what_was_there_stays() {
 fn a_rule_without_weight_for_anybody_is_refused() {
     let mut world = bookinfo();
     let nobody = HttpRule {
-        route: vec![weighted("ratings", 0), weighted("details", 0)],
+        action: HttpAction::Route(vec![weighted("ratings", 0), weighted("details", 0)]),
         ..rule(vec![], "x")
     };
     let bad = virtual_service(&["reviews"], vec![nobody]);

@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lateen_decide::{Decision, Plan, RouteTable, Scratch, Serve, Store};
-use lateen_model::destination::{DestinationRule, LoadBalancer, PortPolicy, Subset, TrafficPolicy};
+use lateen_model::balancer::{Algorithm, LoadBalancer};
+use lateen_model::destination::{DestinationRule, PortPolicy, Subset, TrafficPolicy};
 use lateen_model::endpoint::{Endpoint, Endpoints, Health};
 use lateen_model::gateway::{Gateway, Server, ServerHost};
+use lateen_model::http::{HeaderRules, HttpAction, HttpRule};
 use lateen_model::mesh::{Mesh, OutboundPolicy};
 use lateen_model::proxy::{Proxy, Role};
 use lateen_model::route::{
-    Destination, GatewayRef, HttpMatch, HttpRule, StringMatch, ValueMatch, VirtualService,
+    Destination, GatewayRef, HttpMatch, StringMatch, ValueMatch, VirtualService,
     WeightedDestination,
 };
 use lateen_model::service::{ExportTo, Registry, Resolution, Service, ServiceKey, ServicePort};
@@ -96,15 +98,15 @@ pub(crate) fn weighted(text: &str, weight: u32) -> WeightedDestination {
             port,
         },
         weight,
+        headers: HeaderRules::default(),
     }
 }
 
 /// A rule that sends what matches one of the blocks to `host`.
 pub(crate) fn rule(matches: Vec<HttpMatch>, target: &str) -> HttpRule {
     HttpRule {
-        name: String::new(),
         matches,
-        route: vec![to(target)],
+        ..HttpRule::new(HttpAction::Route(vec![to(target)]))
     }
 }
 
@@ -193,13 +195,17 @@ pub(crate) fn destination_rule(host: &str, namespace: &str, subsets: &[&str]) ->
     }
 }
 
-/// A policy with one load balancer for all ports.
-pub(crate) fn balanced(load_balancer: LoadBalancer) -> TrafficPolicy {
+/// A policy with one algorithm for all ports.
+pub(crate) fn balanced(algorithm: Algorithm) -> TrafficPolicy {
     TrafficPolicy {
         port_default: PortPolicy {
-            load_balancer: Some(load_balancer),
+            load_balancer: Some(LoadBalancer {
+                algorithm,
+                ..LoadBalancer::default()
+            }),
+            ..PortPolicy::default()
         },
-        ports: Vec::new(),
+        ..TrafficPolicy::default()
     }
 }
 
@@ -410,6 +416,8 @@ pub(crate) fn decide(plan: &Plan, table: &RouteTable, request: &Request, random:
     match table.decide(request, &mut scratch, || random) {
         Decision::RedirectToHttps => "301".to_owned(),
         Decision::Refuse(reason) => format!("{} {}", reason.status(), reason.flag()),
+        Decision::Redirect { redirect, .. } => redirect.code.to_string(),
+        Decision::Respond { response, .. } => response.status.to_string(),
         Decision::Forward { cluster, .. } => plan
             .cluster(cluster)
             .map_or("503 NC".to_owned(), |cluster| cluster.name.to_string()),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, header};
+use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
 
 use super::auth::User;
@@ -52,6 +53,8 @@ pub(crate) struct Call {
     pub(crate) form: Form,
     /// What the user is told beside the answer.
     pub(crate) warnings: Vec<String>,
+    /// The connection under the request, if the client wants to use it otherwise.
+    pub(crate) upgrade: Option<OnUpgrade>,
 }
 
 /// What a path means.
@@ -101,6 +104,7 @@ impl Call {
             user: self.user.clone(),
             form: self.form,
             warnings: Vec::new(),
+            upgrade: None,
         }
     }
 }
@@ -152,7 +156,7 @@ pub(crate) fn target(
     request: Request<Bytes>,
     user: User,
 ) -> Result<Target, Failure> {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let path = decode_path(head.uri.path())?;
     let segments: Vec<&str> = path.iter().map(String::as_str).collect();
     let (group, version, rest) = match segments.as_slice() {
@@ -202,6 +206,7 @@ pub(crate) fn target(
         body,
         user,
         warnings: Vec::new(),
+        upgrade: head.extensions.remove(),
     })))
 }
 

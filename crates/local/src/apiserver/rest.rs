@@ -12,6 +12,7 @@ pub(crate) mod delete;
 mod finish;
 mod logs;
 mod pods;
+mod port_forward;
 mod proxy;
 mod read;
 mod reviews;
@@ -49,7 +50,8 @@ async fn dispatch(core: &Arc<Core>, call: &mut Call) -> Result<Response<Body>, F
     match (subresource.as_str(), call.verb) {
         ("log", Verb::Get) => return logs::read(core, call),
         ("proxy", _) if call.resource.plural == "pods" => return proxy::pass(core, call).await,
-        ("exec" | "attach" | "portforward" | "proxy", _) => return Err(not_yet(call)),
+        ("portforward", _) => return port_forward::open(core, call),
+        ("exec" | "attach" | "proxy", _) => return Err(not_yet(call)),
         ("scale", Verb::Get) => return scale::get(core, call),
         ("scale", Verb::Update) => return scale::update(core, call).await,
         ("scale", Verb::Patch) => return scale::patch(core, call).await,

@@ -20,6 +20,7 @@ use super::body::Body;
 use super::call::{self, Target};
 use super::events::LastSweep;
 use super::openapi::Cache;
+use super::pod_dialer::PodDialer;
 use super::registry::Registry;
 use super::status::Failure;
 use super::store::{Key, Refusal, Store};
@@ -47,6 +48,8 @@ pub struct Options {
     pub admin_token: Option<String>,
     /// How many changes of a type are kept for watches that start in the past.
     pub history: usize,
+    /// The way into pods, for `port-forward`; there is none if unset.
+    pub pod_dialer: Option<PodDialer>,
 }
 
 /// Why an API server cannot be opened.
@@ -109,6 +112,7 @@ impl Default for Options {
             addresses: Vec::new(),
             admin_token: None,
             history: 1000,
+            pod_dialer: None,
         }
     }
 }

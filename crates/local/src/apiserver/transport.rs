@@ -76,7 +76,7 @@ async fn connection(
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(1000);
-    Box::pin(builder.serve_connection(TokioIo::new(tls), service)).await
+    Box::pin(builder.serve_connection_with_upgrades(TokioIo::new(tls), service)).await
 }
 
 async fn respond(

@@ -24,10 +24,11 @@ use super::options::{Options, context_name};
 use super::outside::{self, Event, Received};
 use super::state::Home;
 use super::{Error, isolate, kubeconfig};
-use crate::apiserver::{self, ApiServer, User};
+use crate::apiserver::{self, ApiServer, PodDialer, User};
 use crate::controllers::{self, load_balancer};
 use crate::network::links::Links;
 use crate::network::{balancers, egress, services};
+use crate::node::dial::Sandboxes;
 use crate::publisher::channel::Channel;
 use crate::{dns, node, publisher};
 
@@ -117,6 +118,7 @@ struct Cluster {
     home: Home,
     links: Links,
     server: ApiServer,
+    sandboxes: Sandboxes,
     publisher: publisher::Client,
 }
 
@@ -125,12 +127,18 @@ struct Cluster {
 impl Cluster {
     fn open(options: Options, home: Home, links: Links, channel: OwnedFd) -> anyhow::Result<Self> {
         let node = links.node();
+        let sandboxes = Sandboxes::default();
+        let dialled = sandboxes.clone();
         let server = ApiServer::open(apiserver::Options {
             data: Some(home.data()),
             log_dir: Some(home.pod_logs()),
             service_range: SERVICES,
             advertise: SocketAddr::from((node, API_PORT)),
             addresses: vec![node.into(), API_SERVICE.into(), options.api.ip()],
+            pod_dialer: Some(PodDialer::new(move |uid, port| {
+                let sandboxes = dialled.clone();
+                async move { sandboxes.dial(&uid, port).await }
+            })),
             ..apiserver::Options::default()
         })?;
         Ok(Self {
@@ -139,6 +147,7 @@ impl Cluster {
             home,
             links,
             server,
+            sandboxes,
         })
     }
 
@@ -259,6 +268,7 @@ impl Cluster {
             programs,
             images: self.options.images.clone(),
             dns: DNS_SERVICE,
+            sandboxes: self.sandboxes.clone(),
         };
         let client = self.server.client(User::node(&self.options.name));
         parts.push(part(

@@ -58,6 +58,18 @@ impl Sandbox {
         self.address
     }
 
+    /// Runs `work` on a thread in the pod's network.
+    pub(super) fn within<T: Send>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send,
+    ) -> io::Result<T> {
+        on_thread(|| {
+            let net = self.namespaces.net.as_fd();
+            move_into_link_name_space(net, Some(LinkNameSpaceType::Network))?;
+            work()
+        })
+    }
+
     /// What its containers enter.
     pub(crate) fn namespaces(&self) -> &Namespaces {
         &self.namespaces

@@ -17,7 +17,6 @@ use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
 use super::Context;
-use super::events::{Kind, Recorder};
 use super::quantity::Milli;
 
 /// Kubernetes' own scheduler, whose work this is.
@@ -26,7 +25,6 @@ const NAME: &str = "default-scheduler";
 /// Schedules pods.
 pub(super) struct Scheduler {
     context: Arc<Context>,
-    events: Recorder,
     node: Option<Node>,
     /// What was last said about a pod that waits, by uid; empty for one that is being bound.
     said: HashMap<String, String>,
@@ -37,7 +35,6 @@ pub(super) struct Scheduler {
 impl Scheduler {
     pub(super) fn new(context: &Arc<Context>) -> Self {
         Self {
-            events: context.events.component(NAME),
             context: Arc::clone(context),
             node: None,
             said: HashMap::new(),
@@ -80,11 +77,7 @@ impl Scheduler {
     }
 
     fn bind(&self, pod: &Arc<Pod>) {
-        let (context, events, pod) = (
-            Arc::clone(&self.context),
-            self.events.clone(),
-            Arc::clone(pod),
-        );
+        let (context, pod) = (Arc::clone(&self.context), Arc::clone(pod));
         tokio::spawn(async move {
             let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
             match bind(&context, &pod).await {
@@ -93,7 +86,7 @@ impl Scheduler {
                         "Successfully assigned {namespace}/{name} to {}",
                         context.name
                     );
-                    events.record(&*pod, None, Kind::Normal, "Scheduled", message);
+                    context.events.normal(NAME, &*pod, "Scheduled", message);
                 }
                 // It has gone, or was bound by somebody else.
                 Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => {}
@@ -104,13 +97,8 @@ impl Scheduler {
 
     fn refuse(&self, pod: &Arc<Pod>, why: &str) {
         let message = format!("0/1 nodes are available: 1 {why}.");
-        self.events.record(
-            &**pod,
-            None,
-            Kind::Warning,
-            "FailedScheduling",
-            message.clone(),
-        );
+        let events = &self.context.events;
+        events.warning(NAME, &**pod, "FailedScheduling", message.clone());
         let pods: Api<Pod> = Api::namespaced(
             self.context.client.clone(),
             &pod.namespace().unwrap_or_default(),

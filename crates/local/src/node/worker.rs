@@ -19,20 +19,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodStatus};
 use k8s_openapi::jiff::Timestamp;
+use kube::Resource as _;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::Context;
 use super::action::Target;
-use super::events::Kind as EventKind;
 use super::lifecycle::{Finish, Lifecycle};
 use super::probe::{self, Finding};
 use super::run::{Launched, Outcome};
 use super::sandbox::Sandbox;
 use super::volumes::Volumes;
+use crate::events::Kind as EventKind;
 use stopping::Stopping;
+
+/// Who records events of pods.
+const COMPONENT: &str = "kubelet";
 
 /// What a worker is told from outside.
 #[derive(Debug)]
@@ -268,9 +272,15 @@ impl Worker {
         reason: &'static str,
         message: impl Into<String>,
     ) {
-        self.context
-            .events
-            .record(&*self.pod, container, kind, reason, message);
+        let (events, object) = (&self.context.events, self.object(container));
+        events.record(COMPONENT, object, kind, reason, message.into());
+    }
+
+    /// The pod, or its container of this name, for events.
+    fn object(&self, container: Option<&str>) -> ObjectReference {
+        let mut object = self.pod.object_ref(&());
+        object.field_path = container.map(|name| format!("spec.containers{{{name}}}"));
+        object
     }
 }
 

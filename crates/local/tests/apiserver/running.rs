@@ -182,4 +182,11 @@ fn what_needs_a_node_says_so_clearly() {
         error.contains("not supported by this API server yet"),
         "{error}"
     );
+    // kubectl itself refuses to forward ports of a pod that does not run.
+    write_status::<Pod>(&served, "a", &json!({"phase": "Running"}));
+    let error = served.fails("port-forward a :80", "");
+    assert!(
+        error.contains("pod a does not have a host assigned"),
+        "{error}"
+    );
 }

@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::{Endpoints, Service};
 use kube::Api;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::cluster::{Place, eventually};
 
@@ -97,4 +98,40 @@ pub(crate) async fn each_pod_has_a_network_of_its_own(place: Place) {
          grep -c : /proc/net/dev"
     );
     assert_eq!(place.sh("client", &script).await, "onetwo\n2\n");
+}
+
+pub(crate) async fn a_port_of_a_pods_own_loopback_is_forwarded(place: Place) {
+    place.pod("web", server("inside")).await;
+    place.wait_ready("web").await;
+    let mut forward = place.pods().portforward("web", &[80, 81]).await.unwrap();
+    let mut stream = forward.take_stream(80).unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("inside"), "{answer}");
+    let refused = forward.take_error(81).unwrap().await.unwrap();
+    let words = "dial tcp4 127.0.0.1:81: connect: connection refused";
+    assert!(
+        refused.starts_with("error forwarding port 81 to pod web"),
+        "{refused}"
+    );
+    assert!(refused.contains(words), "{refused}");
+    place
+        .pod(
+            "done",
+            json!({ "restartPolicy": "Never", "containers": [{
+        "name": "main", "image": "busybox", "command": ["true"] }] }),
+        )
+        .await;
+    place.wait_phase("done", "Succeeded").await;
+    let mut forward = place.pods().portforward("done", &[80]).await.unwrap();
+    let error = forward.take_error(80).unwrap().await.unwrap();
+    assert!(
+        error.ends_with("the pod's sandbox is not running"),
+        "{error}"
+    );
 }

@@ -10,8 +10,9 @@ use std::thread::JoinHandle;
 use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::{ObjectMeta, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Config, ResourceExt};
 use lateen_local::apiserver::{ApiServer, Options, User};
 use tokio::sync::oneshot;
 
@@ -27,12 +28,18 @@ pub(crate) struct Served {
 impl Served {
     /// Starts a server that keeps nothing.
     pub(crate) fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    /// The same with other settings.
+    pub(crate) fn start_with(change: impl FnOnce(&mut Options)) -> Self {
         let directory = std::env::temp_dir().join(format!("lateen-{}", unique()));
         std::fs::create_dir(&directory).unwrap();
-        let options = Options {
+        let mut options = Options {
             log_dir: Some(directory.join("logs")),
             ..Options::default()
         };
+        change(&mut options);
         let server = ApiServer::open(options).unwrap();
         let (stop, stopped) = oneshot::channel();
         let (ready, address) = std::sync::mpsc::channel();
@@ -67,6 +74,14 @@ impl Served {
     /// A client inside of the process.
     pub(crate) fn client(&self) -> Client {
         self.server.client(User::admin())
+    }
+
+    /// A client that connects as kubectl does.
+    pub(crate) async fn remote(&self) -> Client {
+        let kubeconfig = Kubeconfig::read_from(self.directory.join("config")).unwrap();
+        let options = KubeConfigOptions::default();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        Client::try_from(config.unwrap()).unwrap()
     }
 
     /// Runs kubectl with some text as its standard input.

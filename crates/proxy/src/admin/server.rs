@@ -180,6 +180,7 @@ async fn answer(mut stream: TcpStream, peer: SocketAddr, handler: Handler) -> io
         fields: &[],
         content_type: Value::new(response.content_type.as_bytes()).unwrap_or(none),
         body: &response.body,
+        is_call: false,
     };
     local::write(&mut out, &reply, client);
     timeout(PATIENCE, stream.write_all(&out)).await??;

@@ -1,18 +1,18 @@
 //! What the plan says about a connection, whichever way it came in.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use lateen_decide::cluster::Load;
 use lateen_decide::{
-    ClusterId, Inbound, Inspect, Outbound, Plan, Route, RouteTable, Serve, SniTable, TcpRoute,
-    Upstream,
+    Cluster, ClusterId, Endpoint, Inbound, Inspect, Outbound, Pick, Plan, Route, RouteTable, Serve,
+    SniTable, TcpRoute, Upstream,
 };
 use lateen_model::{Protocol, Reason};
 use lateen_wire::server_name::{ServerName, server_name};
 use lateen_wire::sniff::Verdict;
 
 use super::{Door, Origin};
+use crate::clock;
+use crate::observe::flags::Flags;
 use crate::observe::metrics::{Key, Reporter, RequestProtocol, Service};
 use crate::published::Published;
 use crate::sys::Mark;
@@ -42,8 +42,10 @@ pub struct Target<'p> {
     pub address: SocketAddr,
     /// Whose traffic it is.
     pub mark: Mark,
-    /// The load that it counts towards.
-    pub load: Option<&'p Arc<Load>>,
+    /// The cluster that it belongs to; none for the application.
+    pub cluster: Option<&'p Cluster>,
+    /// The endpoint, if it was chosen among several.
+    pub endpoint: Option<&'p Endpoint>,
     /// What is declared to be spoken there.
     pub declared: Protocol,
 }
@@ -153,7 +155,11 @@ impl<'p> Rules<'p> {
             Of::Gateway(Serve::Http(_)) | Of::Gone => return Chosen::refused(Reason::NoRoute),
         };
         let (cluster, route) = decided;
-        self.choose_cluster(worker, cluster, route)
+        let context = Pick {
+            now: clock::millis(clock::now()),
+            ..Pick::default()
+        };
+        self.choose_cluster(worker, cluster, route, &context)
     }
 
     /// Where the requests of an inbound connection go: to the application, as dialled.
@@ -163,7 +169,8 @@ impl<'p> Rules<'p> {
             target: Ok(Target {
                 address: self.origin.destination,
                 mark: Mark::Inbound,
-                load: None,
+                cluster: None,
+                endpoint: None,
                 declared: match self.of {
                     Of::Inbound(inbound) => inbound.protocol,
                     Of::Outbound(_) | Of::Gateway(_) | Of::Gone => Protocol::Unknown,
@@ -178,42 +185,74 @@ impl<'p> Rules<'p> {
         }
     }
 
+    /// Answers whether an inbound connection is declared to carry calls of gRPC.
+    pub fn carries_calls(&self) -> bool {
+        matches!(self.of, Of::Inbound(inbound) if inbound.protocol == Protocol::Grpc)
+    }
+
     /// Chooses an endpoint of a cluster that a route decided on.
-    pub fn choose_cluster(&self, worker: &Worker, id: ClusterId, route: &'p Route) -> Chosen<'p> {
+    pub fn choose_cluster(
+        &self,
+        worker: &Worker,
+        id: ClusterId,
+        route: &'p Route,
+        context: &Pick<'_>,
+    ) -> Chosen<'p> {
+        Chosen {
+            target: self.locate(worker, id, context),
+            ..self.describe(id, route)
+        }
+    }
+
+    /// What is said about a cluster, of which no endpoint is chosen yet.
+    pub fn describe(&self, id: ClusterId, route: &'p Route) -> Chosen<'p> {
         let Some(cluster) = self.published.plan.cluster(id) else {
             return Chosen {
                 route: &route.name,
                 ..Chosen::refused(Reason::NoCluster)
             };
         };
-        let target = match &cluster.upstream {
-            Upstream::Endpoints(_) => worker
-                .pick(cluster)
-                .map(|endpoint| Target {
-                    address: endpoint.address,
-                    mark: Mark::Outbound,
-                    load: Some(&endpoint.load),
-                    declared: cluster.protocol,
-                })
-                .ok_or(Reason::NoHealthyUpstream),
-            // At a gateway the dialled address is the gateway itself.
-            Upstream::OriginalDst if self.origin.door == Door::Gateway => {
-                Err(Reason::NoHealthyUpstream)
-            }
-            Upstream::OriginalDst => Ok(Target {
-                address: self.origin.destination,
-                mark: Mark::Outbound,
-                load: None,
-                declared: cluster.protocol,
-            }),
-            Upstream::BlackHole => Err(Reason::BlackHole),
-        };
         Chosen {
-            target,
+            target: Err(Reason::NoHealthyUpstream),
             service: Service::Cluster(id),
             cluster: &cluster.name,
             route: &route.name,
         }
+    }
+
+    /// Chooses an endpoint of a cluster.
+    pub fn locate(
+        &self,
+        worker: &Worker,
+        id: ClusterId,
+        context: &Pick<'_>,
+    ) -> Result<Target<'p>, Reason> {
+        let cluster = self.cluster(id).ok_or(Reason::NoCluster)?;
+        let endpoint = match &cluster.upstream {
+            Upstream::BlackHole => return Err(Reason::BlackHole),
+            Upstream::Endpoints(_) => {
+                let picked = worker.pick(cluster, context);
+                Some(picked.ok_or(Reason::NoHealthyUpstream)?)
+            }
+            // At a gateway the dialled address is the gateway itself.
+            Upstream::OriginalDst if self.origin.door == Door::Gateway => {
+                return Err(Reason::NoHealthyUpstream);
+            }
+            Upstream::OriginalDst => None,
+        };
+        let dialled = self.origin.destination;
+        Ok(Target {
+            address: endpoint.map_or(dialled, |endpoint| endpoint.address),
+            mark: Mark::Outbound,
+            cluster: Some(cluster),
+            endpoint,
+            declared: cluster.protocol,
+        })
+    }
+
+    /// A cluster of the plan.
+    pub fn cluster(&self, id: ClusterId) -> Option<&'p Cluster> {
+        self.published.plan.cluster(id)
     }
 
     /// The plan behind the rules.
@@ -251,7 +290,8 @@ impl Chosen<'_> {
             peer,
             protocol,
             code: 0,
-            reason: None,
+            call_status: None,
+            flags: Flags::default(),
         }
     }
 }

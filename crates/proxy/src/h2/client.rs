@@ -20,6 +20,7 @@ use std::time::Duration;
 use ::h2::client::{Builder, SendRequest};
 use ::h2::{Ping, PingPong};
 use bytes::Bytes;
+use lateen_model::pool::TcpKeepalive;
 use lateen_wire::h2::Observer;
 use tokio::sync::Notify;
 
@@ -87,7 +88,13 @@ struct Dialler<'a> {
 
 impl Upstreams {
     /// A stream to an address, over a connection that has room for it or a new one.
-    pub async fn open(&self, worker: &Worker, key: Key) -> Result<Transport, ConnectError> {
+    pub async fn open(
+        &self,
+        worker: &Worker,
+        key: Key,
+        limit: Duration,
+        keepalive: Option<&TcpKeepalive>,
+    ) -> Result<Transport, ConnectError> {
         loop {
             if let Some(connection) = self.available(key) {
                 return Ok(stream(connection));
@@ -95,7 +102,7 @@ impl Upstreams {
             let dial = self.dialling.borrow().get(&key).cloned();
             let Some(dial) = dial else {
                 let dialler = Dialler::new(self, key);
-                let connected = self.connect(worker, key).await;
+                let connected = self.connect(worker, key, limit, keepalive).await;
                 let outcome = match &connected {
                     Ok(_) => Outcome::Connected,
                     Err(_) => Outcome::Failed,
@@ -113,15 +120,22 @@ impl Upstreams {
     }
 
     /// Ends what was idle for too long, and what goes to addresses that are not wanted any more.
-    pub(crate) fn sweep(&self, now: Instant, limit: Duration, is_wanted: impl Fn(Key) -> bool) {
+    pub(crate) fn sweep(
+        &self,
+        now: Instant,
+        limit: impl Fn(Key) -> Option<Duration>,
+        is_wanted: impl Fn(Key) -> bool,
+    ) {
         self.open.borrow_mut().retain(|key, list| {
             if !is_wanted(*key) {
                 return false;
             }
+            let limit = limit(*key);
             list.retain(|connection| {
                 let watch = &connection.watch;
                 let idle = now.saturating_duration_since(watch.idle_since());
-                (watch.active() > 0 || idle < limit) && connection.is_open()
+                let is_used = watch.active() > 0 || limit.is_none_or(|limit| idle < limit);
+                is_used && connection.is_open()
             });
             !list.is_empty()
         });
@@ -141,11 +155,16 @@ impl Upstreams {
             .cloned()
     }
 
-    async fn connect(&self, worker: &Worker, key: Key) -> Result<Rc<Connection>, ConnectError> {
-        let limit = worker.profile.timeouts.connect;
+    async fn connect(
+        &self,
+        worker: &Worker,
+        key: Key,
+        limit: Duration,
+        keepalive: Option<&TcpKeepalive>,
+    ) -> Result<Rc<Connection>, ConnectError> {
         let transport = worker
             .connector
-            .connect(key.address, key.mark, limit)
+            .connect(key.address, key.mark, limit, keepalive)
             .await?;
         let local = transport.local_addr();
         let watch = Rc::new(Watch::new(Observer::of_server()));

@@ -16,6 +16,7 @@ use crate::observe::metrics::Last;
 use crate::side::Side;
 use crate::tcp::relay;
 use crate::transport::Read;
+use crate::upstream::Connection;
 use crate::worker::{Phase, Worker};
 
 /// How long a closed connection is read from, so that the client's unread bytes do not make the
@@ -156,11 +157,11 @@ impl Client {
     }
 
     /// Carries bytes between the client and the upstream that switched protocols.
-    pub(super) async fn tunnel(mut self, mut upstream: Side) {
+    pub(super) async fn tunnel(mut self, mut upstream: Connection) {
         let _tunnel = self.worker.activity.tunnels.enter();
         let idle = self.worker.profile.timeouts.tcp_idle;
         let buffers = &self.worker.buffers;
-        relay::relay(&mut self.side, &mut upstream, buffers, idle, |_| {}).await;
+        relay::relay(&mut self.side, &mut upstream.side, buffers, idle, |_| {}).await;
     }
 }
 

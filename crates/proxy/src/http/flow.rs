@@ -4,6 +4,10 @@
 //! of the source's buffer as they are, and `tail` (what ends a chunk). All three go out in one
 //! system call, so a head and a small body are one write. The source is read again only when all of
 //! it has been written: a slow reader slows its writer down.
+//!
+//! A request may have to be sent again. One that is whole in its buffer stays there until its
+//! exchange ends ([`Flow::start_kept`]); of one that streams, what was sent is recorded up to a
+//! limit ([`Flow::start_recorded`]), and a new attempt sends the record before it goes on.
 
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
@@ -47,6 +51,14 @@ pub(super) struct Flow {
     kept: Option<usize>,
     /// Whether source bytes were given up that a second attempt would need.
     is_spent: bool,
+    /// What was sent so far of a message that may be sent again: its head, then the body.
+    record: Vec<u8>,
+    /// How much of the record this attempt has sent.
+    record_sent: usize,
+    /// How long the record may get; 0 if nothing is recorded.
+    record_limit: usize,
+    /// Where the head ends, in the record or in the lead.
+    head_end: usize,
     written: u64,
     body: u64,
 }
@@ -73,9 +85,13 @@ impl Flow {
         lead.clear();
         let mut decoder = std::mem::take(&mut self.decoder);
         decoder.reset(Mode::Relay);
+        let mut record = std::mem::take(&mut self.record);
+        record.clear();
+        record.shrink_to(buffer::SIZE);
         *self = Self {
             lead,
             decoder,
+            record,
             ..Self::default()
         };
     }
@@ -87,6 +103,17 @@ impl Flow {
         self.direct = length;
         self.body = length as u64;
         self.framing = Framing::Done;
+        self.head_end = self.lead.len();
+    }
+
+    /// As [`Self::start`], and records what is sent, so that it can be sent again while it is not
+    /// longer than `limit`. A body that is known to be longer is not recorded.
+    pub(super) fn start_recorded(&mut self, framing: Framing, limit: usize) {
+        self.start(framing);
+        self.head_end = self.lead.len();
+        std::mem::swap(&mut self.lead, &mut self.record);
+        let is_long = matches!(framing, Framing::Length(length) if length > limit as u64);
+        self.record_limit = if is_long { 0 } else { self.head_end + limit };
     }
 
     /// Sends a body after the lead. Its first bytes are at the front of the source's buffer.
@@ -108,8 +135,12 @@ impl Flow {
     /// When [`Self::can_repeat`] says no.
     pub(super) fn repeat(&mut self, head: usize) {
         assert!(self.can_repeat(), "bytes of the body are gone");
-        self.lead_sent = 0;
         self.written = 0;
+        if !self.record.is_empty() {
+            self.record_sent = 0;
+            return;
+        }
+        self.lead_sent = 0;
         if self.kept.is_some() {
             self.direct = usize::try_from(self.body).unwrap_or(0);
             self.kept = Some(head);
@@ -119,6 +150,39 @@ impl Flow {
     /// Answers whether everything sent so far could be sent again.
     pub(super) fn can_repeat(&self) -> bool {
         !self.is_spent
+    }
+
+    /// Replaces the end of the head, which is `old` bytes long, before the head is sent again.
+    pub(super) fn change_head_end(&mut self, old: usize, new: &[u8]) {
+        let head = if self.record.is_empty() {
+            &mut self.lead
+        } else {
+            &mut self.record
+        };
+        let from = self.head_end.saturating_sub(old);
+        head.splice(from..self.head_end, new.iter().copied());
+        self.head_end = from + new.len();
+    }
+
+    /// Copies everything that was or will be sent, if it is all at hand: of a message that streams
+    /// it is when all of it has been sent, and was not longer than the record may be.
+    pub(super) fn copy(&self, source: &Side, into: &mut Vec<u8>) -> bool {
+        match self.kept {
+            Some(head) => {
+                into.extend_from_slice(&self.lead);
+                into.extend_from_slice(&source.buffer.bytes()[head..head + self.direct]);
+                true
+            }
+            None => {
+                into.extend_from_slice(&self.record);
+                !self.is_spent && self.is_done() && !self.record.is_empty()
+            }
+        }
+    }
+
+    /// Answers whether the source's bytes have all been taken.
+    pub(super) fn has_read_all(&self) -> bool {
+        self.framing == Framing::Done
     }
 
     /// How many bytes were written.
@@ -199,7 +263,10 @@ impl Flow {
     }
 
     fn has_queued(&self) -> bool {
-        self.lead_sent < self.lead.len() || self.direct > 0 || !self.tail.is_empty()
+        self.lead_sent < self.lead.len()
+            || self.direct > 0
+            || !self.tail.is_empty()
+            || self.record_sent < self.record.len()
     }
 
     fn wants_more(&self) -> bool {
@@ -262,7 +329,7 @@ impl Flow {
                 self.framing = Framing::Done;
             }
         }
-        if step.consumed > 0 {
+        if step.consumed > 0 && self.record_limit == 0 {
             self.is_spent = true;
         }
         Ok(())
@@ -304,11 +371,12 @@ impl Flow {
     ) -> Poll<io::Result<()>> {
         let from = self.kept.unwrap_or(0);
         let parts = [
+            &self.record[self.record_sent..],
             &self.lead[self.lead_sent..],
             &source.buffer.bytes()[from..from + self.direct],
             self.tail,
         ];
-        let mut pieces = [IoSlice::new(&[]); 3];
+        let mut pieces = [IoSlice::new(&[]); 4];
         let mut used = 0;
         for part in parts.into_iter().filter(|part| !part.is_empty()) {
             pieces[used] = IoSlice::new(part);
@@ -324,19 +392,43 @@ impl Flow {
 
     fn advance(&mut self, source: &mut Side, count: usize) {
         self.written += count as u64;
+        let again = count.min(self.record.len() - self.record_sent);
+        self.record_sent += again;
+        let count = count - again;
         let lead = count.min(self.lead.len() - self.lead_sent);
-        self.lead_sent += lead;
         let direct = (count - lead).min(self.direct);
+        let tail = count - lead - direct;
+        if count > 0 && self.record_limit > 0 {
+            self.note(source, lead, direct, tail);
+        }
+        self.lead_sent += lead;
         self.direct -= direct;
         match &mut self.kept {
             Some(at) => *at += direct,
             None if direct > 0 => {
                 source.buffer.consume(direct);
-                self.is_spent = true;
+                self.is_spent |= self.record_limit == 0;
             }
             None => {}
         }
-        self.tail = &self.tail[count - lead - direct..];
+        self.tail = &self.tail[tail..];
+    }
+
+    /// Adds what was just sent to the record, or gives the record up if it becomes too long.
+    fn note(&mut self, source: &Side, lead: usize, direct: usize, tail: usize) {
+        if self.record.len() + lead + direct + tail > self.record_limit {
+            self.record.clear();
+            self.record_sent = 0;
+            self.record_limit = 0;
+            self.is_spent = true;
+            return;
+        }
+        let sent = self.lead_sent..self.lead_sent + lead;
+        self.record.extend_from_slice(&self.lead[sent]);
+        self.record
+            .extend_from_slice(&source.buffer.bytes()[..direct]);
+        self.record.extend_from_slice(&self.tail[..tail]);
+        self.record_sent = self.record.len();
     }
 
     /// A body that fills a usual buffer is worth larger reads.

@@ -5,11 +5,14 @@ use std::net::SocketAddr;
 use lateen_model::Reason;
 
 use super::client::Client;
+use super::course::Course;
+use super::grpc;
 use super::respond::Answer;
+use super::transfer::About;
 use super::workspace::Workspace;
 use crate::clock::{self, Instant};
-use crate::connection::rules::Chosen;
 use crate::observe::access_log::{Entry, Writer};
+use crate::observe::flags::Flags;
 use crate::observe::metrics::{Exchange, RequestProtocol};
 use crate::transport::Transport;
 
@@ -22,10 +25,13 @@ pub(super) struct Record {
     pub(super) sends_upgrade: bool,
     /// Bytes of the request's head as received.
     pub(super) head_bytes: usize,
-    /// The two ends of the upstream's connection, if the log wants them.
-    upstream: Option<(SocketAddr, SocketAddr)>,
+    /// Where the last attempt went.
+    upstream: Option<SocketAddr>,
+    /// The near end of its connection, if the log wants it.
+    local: Option<SocketAddr>,
     status: u16,
-    reason: Option<Reason>,
+    call_status: Option<u8>,
+    flags: Flags,
     service_time_ms: Option<u64>,
 }
 
@@ -39,23 +45,57 @@ impl Record {
             sends_upgrade: false,
             head_bytes: 0,
             upstream: None,
+            local: None,
             status: 0,
-            reason: None,
+            call_status: None,
+            flags: Flags::default(),
             service_time_ms: None,
         }
     }
 
-    /// It goes to this upstream, which only the log wants to know.
-    pub(super) fn reaches(&mut self, log: &Writer, address: SocketAddr, upstream: &Transport) {
+    /// It goes to this upstream.
+    pub(super) fn reaches(&mut self, address: SocketAddr, log: &Writer, upstream: &Transport) {
+        self.upstream = Some(address);
         if log.is_on() {
-            self.upstream = upstream.local_addr().map(|local| (address, local));
+            self.local = upstream.local_addr();
         }
     }
 
+    /// Where the last attempt went.
+    pub(super) fn upstream(&self) -> Option<SocketAddr> {
+        self.upstream
+    }
+
     /// The upstream's response is on its way.
-    pub(super) fn responded(&mut self, status: u16, elapsed: u64) {
+    pub(super) fn responded(&mut self, status: u16, elapsed: u64, call_status: Option<u8>) {
         self.status = status;
+        self.call_status = call_status;
         self.service_time_ms = Some(elapsed);
+    }
+
+    /// The status of the response; 0 if there is none.
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// What befell it so far.
+    pub(super) fn flags(&self) -> Flags {
+        self.flags
+    }
+
+    /// A fault delayed it.
+    pub(super) fn was_delayed(&mut self) {
+        self.flags.was_delayed = true;
+    }
+
+    /// A retry was due, but none was left or allowed.
+    pub(super) fn is_exhausted(&mut self) {
+        self.flags.is_exhausted = true;
+    }
+
+    /// The proxy answered a call of gRPC with this status.
+    pub(super) fn called(&mut self, status: u8) {
+        self.call_status = Some(status);
     }
 
     /// Answers whether the upstream's response is on its way.
@@ -64,25 +104,36 @@ impl Record {
     }
 
     /// The proxy answered by itself.
-    pub(super) fn answered(&mut self, status: u16, answer: Answer) {
+    pub(super) fn answered(&mut self, status: u16, answer: Answer<'_>) {
         self.status = status;
-        if let Answer::Refuse(reason) = answer {
-            self.reason = Some(reason);
-        }
+        self.flags.reason = answer.reason();
     }
 
     /// It broke off.
     pub(super) fn broke_off(&mut self, reason: Reason) {
-        self.reason = Some(reason);
+        self.flags.reason = Some(reason);
     }
 
     /// Counts the exchange, and logs it.
-    pub(super) fn end(&self, client: &mut Client, work: &Workspace, chosen: &Chosen<'_>) {
+    pub(super) fn end(
+        &self,
+        client: &mut Client,
+        work: &mut Workspace,
+        course: &Course<'_>,
+        about: Option<About>,
+    ) {
+        let chosen = &course.chosen;
         let now = clock::now();
         client.idle_since = now;
         let mut key = chosen.key(client.origin, RequestProtocol::Http);
         key.code = self.status;
-        key.reason = self.reason;
+        key.flags = self.flags;
+        if about.is_some_and(|about| about.is_call) {
+            key.protocol = RequestProtocol::Grpc;
+            let trailers = work.to_client.decoder().trailers();
+            let in_trailers = || grpc::status_in_trailers(trailers);
+            key.call_status = self.call_status.or_else(in_trailers);
+        }
         let exchange = Exchange {
             millis: clock::millis_between(self.started, now),
             request_bytes: self.head_bytes as u64 + work.to_upstream.body(),
@@ -95,12 +146,12 @@ impl Record {
                 origin: client.origin,
                 request: work.snapshot.request(),
                 status: self.status,
-                reason: self.reason,
+                flags: self.flags,
                 bytes_received: work.to_upstream.body(),
                 bytes_sent: work.to_client.body(),
                 duration_ms: exchange.millis,
                 service_time_ms: self.service_time_ms,
-                upstream: self.upstream,
+                upstream: self.upstream.zip(self.local),
                 cluster: chosen.cluster,
                 route: chosen.route,
             });

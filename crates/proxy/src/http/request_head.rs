@@ -1,128 +1,43 @@
-//! What is decided by a request's head, and the head that is sent on.
+//! The head of a request that is sent on to its upstream.
 
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use lateen_decide::{ClusterId, Decision, Facts, normalize_path};
-use lateen_model::Reason;
 use lateen_wire::h1::chunked::{Decoder, Ending, Event, Mode};
-use lateen_wire::h1::field::{Name, Value};
+use lateen_wire::h1::field::Name;
 use lateen_wire::h1::framing::Body;
-use lateen_wire::h1::head::FieldsView;
-use lateen_wire::h1::request::{self, Method, Request};
-use lateen_wire::h1::target::{Authority, Form, OriginForm};
-use lateen_wire::h1::write::{self, Change, Edit, RequestChanges};
+use lateen_wire::h1::request::{self, Method};
+use lateen_wire::h1::target::{Authority, OriginForm};
+use lateen_wire::h1::write::{self, RequestChanges};
 
 use super::client::Client;
-use super::flow::Framing;
-use super::workspace::{Extent, Workspace};
-use crate::connection::rules::{Chosen, Rules};
-use crate::connection::{Door, Origin};
-use crate::observe::metrics::Service;
-use crate::random::UUID_LEN;
+use super::course::Course;
+use super::edits::Edits;
+use super::flow::{Flow, Framing};
+use super::headers::{self, Context};
+use super::workspace::{Extent, Id, Workspace};
 
-/// The most edits that a request gets.
-const MOST_EDITS: usize = 24;
-
-/// Headers of the mesh's own that nobody outside may set: they would steer or mislead the proxies
-/// behind this one.
-const INTERNAL: [Name<'static>; 16] = [
-    Name::X_ENVOY_ATTEMPT_COUNT,
-    Name::X_ENVOY_ORIGINAL_PATH,
-    Name::X_ENVOY_DECORATOR_OPERATION,
-    Name::X_ENVOY_INTERNAL,
-    Name::X_ENVOY_EXTERNAL_ADDRESS,
-    Name::X_ENVOY_PEER_METADATA,
-    Name::X_ENVOY_PEER_METADATA_ID,
-    Name::X_ENVOY_DOWNSTREAM_SERVICE_CLUSTER,
-    Name::X_ENVOY_DOWNSTREAM_SERVICE_NODE,
-    Name::X_ENVOY_EXPECTED_RQ_TIMEOUT_MS,
-    Name::X_ENVOY_FORCE_TRACE,
-    Name::X_ENVOY_IP_TAGS,
-    Name::X_ENVOY_MAX_RETRIES,
-    Name::X_ENVOY_RETRY_ON,
-    Name::X_ENVOY_RETRY_GRPC_ON,
-    Name::X_ENVOY_UPSTREAM_RQ_TIMEOUT_MS,
-];
+/// How much of a request's body is kept, to send it again or to copy it to a mirror.
+const MOST_KEPT: usize = 64 * 1024;
 
 /// The length of the longest socket address as text.
 const LONGEST_ADDRESS: usize =
     "[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255%4294967295]:65535".len();
 
-/// What becomes of a request.
-pub(super) enum Course<'p> {
-    /// It goes where this says, if it can.
-    Forward(Chosen<'p>),
-    /// It is asked to come back under https.
-    Redirect,
-    /// It is refused.
-    Refuse(Reason),
-}
-
-/// A request as rules see it.
-struct RequestFacts<'a> {
-    request: Request<'a>,
-    path: &'a [u8],
+/// What the head that is sent on depends on, beside the request and its course.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent {
+    /// Where it goes.
+    pub(super) upstream: SocketAddr,
+    /// How long the upstream has, if the rule limits it.
+    pub(super) timeout: Option<Duration>,
+    /// Whether it is a call of gRPC.
+    pub(super) is_call: bool,
 }
 
 /// An address as text, on the stack.
 struct Text([u8; LONGEST_ADDRESS]);
-
-/// A list of edits on the stack.
-struct Edits<'a> {
-    list: [Edit<'a>; MOST_EDITS],
-    len: usize,
-}
-
-/// Decides where the request goes.
-pub(super) fn decide<'p>(client: &Client, work: &mut Workspace, rules: &Rules<'p>) -> Course<'p> {
-    let request = work.request.view(client.side.buffer.bytes());
-    if request.method() == Method::Connect {
-        // Envoy answers so too where no route takes CONNECT.
-        return Course::Refuse(Reason::NoRoute);
-    }
-    work.composed.clear();
-    work.normal.clear();
-    let path = compose(request, &mut work.composed);
-    let is_changed = normalize_path(path, &mut work.normal);
-    let Some(table) = rules.http() else {
-        return match client.origin.door {
-            Door::Inbound => Course::Forward(rules.choose_inbound()),
-            Door::Outbound | Door::Gateway => Course::Refuse(Reason::NoRoute),
-        };
-    };
-    let worker = &client.worker;
-    let facts = RequestFacts {
-        request,
-        path: if is_changed { &work.normal } else { path },
-    };
-    let mut scratch = worker.scratch.borrow_mut();
-    match table.decide(&facts, &mut scratch, || worker.random.next()) {
-        Decision::RedirectToHttps => Course::Redirect,
-        Decision::Refuse(reason) => Course::Refuse(reason),
-        Decision::Forward { cluster, route } => {
-            let mut chosen = rules.choose_cluster(worker, cluster, route);
-            let is_foreign = chosen.service == Service::Cluster(ClusterId::PASSTHROUGH);
-            if let Some(authority) = request.authority().filter(|_| is_foreign) {
-                chosen.service = Service::Foreign(worker.recorder.foreign_host(authority.host()));
-            }
-            Course::Forward(chosen)
-        }
-    }
-}
-
-/// Path and query of a request in one piece.
-fn compose<'a>(request: Request<'a>, into: &'a mut Vec<u8>) -> &'a [u8] {
-    if request.form() == Form::Origin {
-        return request.target();
-    }
-    into.extend_from_slice(request.path());
-    if let Some(query) = request.query() {
-        into.push(b'?');
-        into.extend_from_slice(query);
-    }
-    into
-}
 
 /// Finds out whether the whole request is in the buffer and can be sent as it came.
 pub(super) fn extent(head: &request::Head, input: &[u8], decoder: &mut Decoder) -> Extent {
@@ -150,52 +65,109 @@ pub(super) fn extent(head: &request::Head, input: &[u8], decoder: &mut Decoder) 
 
 /// Writes the head for the upstream and starts the flow of the body. Answers whether it asks for a
 /// switch of protocols.
-pub(super) fn send(client: &mut Client, work: &mut Workspace, upstream: SocketAddr) -> bool {
-    let Workspace {
-        request: head,
-        to_upstream,
-        extent,
-        normal,
-        snapshot,
-        ..
-    } = work;
+pub(super) fn send(
+    client: &mut Client,
+    work: &mut Workspace,
+    course: &Course<'_>,
+    sent: Sent,
+) -> bool {
     let input = client.side.buffer.bytes();
-    let request = head.view(input);
-    let id = client.worker.random.uuid();
+    work.id = Id(client.worker.random.uuid());
     if client.worker.log.is_on() {
-        snapshot.set_request_id(&id);
+        work.snapshot.set_request_id(&work.id.0);
     }
-    let mut address = Text::default();
+    let mut lead = std::mem::take(&mut work.to_upstream.lead);
+    let mut values = std::mem::take(&mut work.values);
+    let request = work.request.view(input);
+    let (mut address, mut host) = (Text::default(), Text::default());
     let address = address.write(client.origin.peer.ip());
-    let mut host = Text::default();
+    let (mut expected, mut call) = (Text::default(), Text::default());
     let mut edits = Edits::new();
-    edits.fill(request.fields(), client.origin, &id, address);
+    edits.fill(request.fields(), client.origin, &work.id.0, address);
+    if !work.target.is_empty() {
+        edits.set(Name::X_ENVOY_ORIGINAL_PATH, work.path(request));
+    }
+    if let Some(timeout) = sent.timeout {
+        let millis = timeout.as_millis();
+        edits.set(Name::X_ENVOY_EXPECTED_RQ_TIMEOUT_MS, expected.write(millis));
+        if let (true, Some(name)) = (sent.is_call, Name::new(b"grpc-timeout")) {
+            // The protocol allows eight digits.
+            let limited = millis.min(99_999_999);
+            edits.set(name, call.write(format_args!("{limited}m")));
+        }
+    }
+    let policy = course.policy;
+    let rules = [
+        policy.headers.as_ref(),
+        policy.headers_of(course.destination),
+    ];
+    let filled = if rules.iter().all(Option::is_none) {
+        Vec::new()
+    } else {
+        values.clear();
+        let rules = rules.into_iter().flatten().map(|headers| &headers.request);
+        let context = Context::of_request(client, work, course);
+        headers::fill_all(rules, &context, &mut values)
+    };
+    edits.apply(&filled, &values);
+    edits.set(Name::X_ENVOY_ATTEMPT_COUNT, b"1");
+    let target = if work.target.is_empty() {
+        &work.normal
+    } else {
+        &work.target
+    };
     // HTTP/1.1 wants a Host; an HTTP/1.0 client may not have said one.
-    let missing = match request.authority() {
-        None => Authority::new(host.write(upstream)),
-        Some(_) => None,
+    let authority = match request.authority() {
+        None if work.authority.is_empty() => Authority::new(host.write(sent.upstream)),
+        _ => Authority::new(&work.authority),
     };
     let sends_upgrade = request.upgrade().is_some();
     let changes = RequestChanges {
-        target: OriginForm::new(normal),
-        authority: missing,
+        target: OriginForm::new(target),
+        authority,
         sends_upgrade,
-        edits: &edits.list[..edits.len],
+        edits: edits.as_slice(),
     };
-    write::request(&mut to_upstream.lead, request, &changes);
-    match *extent {
-        Extent::Whole(length) => to_upstream.start_kept(head.len(), length),
+    write::request(&mut lead, request, &changes);
+    let framing = match request.body() {
+        Body::Length(length) => Framing::Length(length),
+        Body::Chunked => Framing::Chunks,
+        Body::Empty | Body::UntilClose | Body::Tunnel => Framing::Done,
+    };
+    drop(edits);
+    work.to_upstream.lead = lead;
+    work.values = values;
+    start(client, work, course, framing);
+    sends_upgrade
+}
+
+/// Starts the flow of the body behind the head.
+fn start(client: &mut Client, work: &mut Workspace, course: &Course<'_>, framing: Framing) {
+    let head = work.request.len();
+    let flow = &mut work.to_upstream;
+    match work.extent {
+        Extent::Whole(length) => flow.start_kept(head, length),
         Extent::Streamed => {
-            let framing = match request.body() {
-                Body::Length(length) => Framing::Length(length),
-                Body::Chunked => Framing::Chunks,
-                Body::Empty | Body::UntilClose | Body::Tunnel => Framing::Done,
-            };
-            client.side.buffer.consume(head.len());
-            to_upstream.start(framing);
+            let buffer = &mut client.side.buffer;
+            work.streamed_head
+                .extend_from_slice(&buffer.bytes()[..head]);
+            buffer.consume(head);
+            let policy = course.policy;
+            if policy.retries.is_on() || !policy.mirrors.is_empty() {
+                flow.start_recorded(framing, MOST_KEPT);
+            } else {
+                flow.start(framing);
+            }
         }
     }
-    sends_upgrade
+}
+
+/// Makes a head that was written for one attempt that of the next: the number of the attempt is
+/// its last line.
+pub(super) fn change_attempt(flow: &mut Flow, number: u32) {
+    let mut end = Text::default();
+    let last = end.write(format_args!("{}\r\n\r\n", number - 1)).len();
+    flow.change_head_end(last, end.write(format_args!("{number}\r\n\r\n")));
 }
 
 /// Answers whether a request may be sent twice (RFC 9110 §9.2.2).
@@ -226,129 +198,5 @@ impl Text {
 impl Default for Text {
     fn default() -> Self {
         Self([0; LONGEST_ADDRESS])
-    }
-}
-
-// === impl Edits ===
-
-impl<'a> Edits<'a> {
-    fn new() -> Self {
-        let none = Edit {
-            name: Name::X_ENVOY_PEER_METADATA,
-            change: Change::Remove,
-        };
-        Self {
-            list: [none; MOST_EDITS],
-            len: 0,
-        }
-    }
-
-    fn push(&mut self, name: Name<'a>, change: Change<'a>) {
-        if let Some(slot) = self.list.get_mut(self.len) {
-            *slot = Edit { name, change };
-            self.len += 1;
-        }
-    }
-
-    fn set(&mut self, name: Name<'a>, value: &'a [u8]) {
-        if let Some(value) = Value::new(value) {
-            self.push(name, Change::Set(value));
-        }
-    }
-
-    fn set_if_absent(&mut self, name: Name<'a>, value: &'a [u8]) {
-        if let Some(value) = Value::new(value) {
-            self.push(name, Change::SetIfAbsent(value));
-        }
-    }
-
-    /// What Istio's proxies change, by the way the request came in.
-    fn fill(
-        &mut self,
-        fields: FieldsView<'_>,
-        origin: Origin,
-        id: &'a [u8; UUID_LEN],
-        address: &'a [u8],
-    ) {
-        let has_internal = fields.iter().any(|(name, _)| {
-            name.get(..8)
-                .is_some_and(|start| start.eq_ignore_ascii_case(b"x-envoy-"))
-        });
-        if origin.door == Door::Gateway {
-            self.fill_at_edge(fields, origin, id, address, has_internal);
-        } else {
-            if has_internal {
-                self.push(Name::X_ENVOY_PEER_METADATA, Change::Remove);
-                self.push(Name::X_ENVOY_PEER_METADATA_ID, Change::Remove);
-                self.push(Name::X_ENVOY_DECORATOR_OPERATION, Change::Remove);
-            }
-            self.set_if_absent(Name::X_FORWARDED_PROTO, b"http");
-            self.set_if_absent(Name::X_REQUEST_ID, id);
-        }
-        self.set(Name::X_ENVOY_ATTEMPT_COUNT, b"1");
-    }
-
-    /// At the edge the client's word counts for nothing: what it says about itself is replaced by
-    /// what the connection shows.
-    fn fill_at_edge(
-        &mut self,
-        fields: FieldsView<'_>,
-        origin: Origin,
-        id: &'a [u8; UUID_LEN],
-        address: &'a [u8],
-        has_internal: bool,
-    ) {
-        if has_internal {
-            for name in INTERNAL {
-                self.push(name, Change::Remove);
-            }
-        }
-        let has_forwarded = fields.get_all(Name::X_FORWARDED_FOR).next().is_some();
-        let is_private = is_private(origin.peer.ip());
-        if let Some(address) = Value::new(address) {
-            self.push(Name::X_FORWARDED_FOR, Change::Join(address));
-            if !is_private {
-                self.push(Name::X_ENVOY_EXTERNAL_ADDRESS, Change::Set(address));
-            }
-        }
-        self.set(Name::X_FORWARDED_PROTO, b"http");
-        if is_private && !has_forwarded {
-            self.set(Name::X_ENVOY_INTERNAL, b"true");
-            self.set_if_absent(Name::X_REQUEST_ID, id);
-        } else {
-            self.set(Name::X_REQUEST_ID, id);
-        }
-    }
-}
-
-/// Answers whether an address is of a private network, as Envoy has it.
-fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback(),
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback(),
-    }
-}
-
-// === impl RequestFacts ===
-
-impl Facts for RequestFacts<'_> {
-    fn method(&self) -> &[u8] {
-        self.request.method_bytes()
-    }
-
-    fn scheme(&self) -> &[u8] {
-        b"http"
-    }
-
-    fn authority(&self) -> &[u8] {
-        self.request.authority().map_or(b"", Authority::as_bytes)
-    }
-
-    fn path(&self) -> &[u8] {
-        self.path
-    }
-
-    fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.request.fields().iter()
     }
 }

@@ -3,14 +3,22 @@
 use std::future::poll_fn;
 use std::time::SystemTime;
 
+use lateen_decide::cors::Cors;
 use lateen_model::Reason;
+use lateen_model::http::{AbortWith, DirectResponse, Redirect};
 use lateen_wire::h1::field::{Name, Value};
 use lateen_wire::h1::head::{Persistence, Version};
 use lateen_wire::h1::local::{self, Reply};
 use lateen_wire::h1::request::Method;
+use lateen_wire::h1::write::{Change, Edit};
 
 use super::Next;
 use super::client::Client;
+use super::cors;
+use super::course::Course;
+use super::grpc;
+use super::headers::{self, Context};
+use super::location;
 use super::record::Record;
 use super::response_head::server;
 use super::transfer::About;
@@ -18,12 +26,20 @@ use super::workspace::{Extent, Workspace};
 use crate::observe::calendar;
 
 /// What is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Answer<'p> {
     /// A refusal.
     Refuse(Reason),
     /// The same URL under https.
     RedirectToHttps,
+    /// Another URL, by a rule.
+    Redirect(&'p Redirect),
+    /// What a rule says.
+    Respond(&'p DirectResponse),
+    /// An injected error.
+    Fault(AbortWith),
+    /// A preflight is answered, with the permissions of this policy if its origin has any.
+    Preflight(Option<&'p Cors>),
 }
 
 /// Answers a request, and says what becomes of its connection. `about` is nothing if its head
@@ -31,25 +47,20 @@ pub(super) enum Answer {
 pub(super) async fn answer(
     client: &mut Client,
     work: &mut Workspace,
-    answer: Answer,
+    course: &Course<'_>,
+    answer: Answer<'_>,
     about: Option<About>,
     record: &mut Record,
 ) -> Next {
-    let status = match answer {
-        Answer::Refuse(reason) => reason.status(),
-        Answer::RedirectToHttps => 301,
-    };
+    let is_call = about.is_some_and(|about| about.is_call);
+    let status = answer.status(is_call);
+    record.answered(status, answer);
     if status == 0 {
         return Next::Close; // Nobody is left to answer.
     }
     let (to, is_open) = terms(client, work, about);
     work.to_client.reset();
-    let location = match answer {
-        Answer::RedirectToHttps => location(client, work),
-        Answer::Refuse(_) => Vec::new(),
-    };
-    write(client, work, answer, status, to, &location);
-    record.answered(status, answer);
+    write(client, work, course, answer, about, to, record);
     let side = &mut client.side;
     let lead = &mut work.to_client;
     let written = poll_fn(|cx| lead.poll_lead(cx, &mut side.transport)).await;
@@ -88,36 +99,184 @@ fn terms(client: &Client, work: &Workspace, about: Option<About>) -> (local::Cli
 fn write(
     client: &Client,
     work: &mut Workspace,
-    answer: Answer,
-    status: u16,
+    course: &Course<'_>,
+    answer: Answer<'_>,
+    about: Option<About>,
     to: local::Client,
-    location: &[u8],
+    record: &mut Record,
 ) {
-    let empty = Value::default();
+    let mut lead = std::mem::take(&mut work.to_client.lead);
+    let is_call = about.is_some_and(|about| about.is_call);
     let date = calendar::http_date(SystemTime::now());
-    let server = Value::new(server(client.origin.door)).unwrap_or(empty);
-    let location = Value::new(location).unwrap_or(empty);
-    let fields = [(Name::SERVER, server), (Name::LOCATION, location)];
-    let count = if answer == Answer::RedirectToHttps {
-        2
-    } else {
-        1
+    let (code, message) = answer.call(is_call);
+    let location = location::of(client, work, course, answer);
+    let mut values = Vec::new();
+    let origin = about.and_then(|_| cors::origin(work.request(&client.side)));
+    let filled = match about {
+        Some(_) => by_rules(client, work, course, answer, record, &mut values),
+        None => Vec::new(),
     };
+    let mut fields = vec![Edit::set(Name::SERVER, value(server(client.origin.door)))];
+    let mut set = |name: &'static [u8], text| {
+        if let (Some(name), Some(value)) = (Name::new(name), Value::new(text)) {
+            fields.push(Edit::set(name, value));
+        }
+    };
+    if !location.is_empty() {
+        set(b"location", &location);
+    }
+    if is_call {
+        set(grpc::STATUS, &code);
+        set(grpc::MESSAGE, &message);
+    }
+    if matches!(answer, Answer::Refuse(Reason::UpstreamOverflow)) {
+        set(b"x-envoy-overloaded", b"true");
+    }
+    headers::apply(&filled, &values, &mut fields);
+    let grants: Vec<_> = match (answer, course.cors) {
+        (Answer::Preflight(Some(policy)), _) => {
+            cors::preflight(policy, origin.unwrap_or_default()).collect()
+        }
+        (_, Some(policy)) => cors::actual(policy, origin.unwrap_or_default()).collect(),
+        (_, None) => Vec::new(),
+    };
+    for (name, text) in grants {
+        if let (Some(name), Some(value)) = (Name::new(name), Value::new(text)) {
+            fields.push(Edit::set(name, value));
+        }
+    }
+    let is_type = |edit: &&Edit<'_>| edit.name.as_bytes() == Name::CONTENT_TYPE.as_bytes();
+    let own_type = fields.iter().find(is_type).and_then(written);
+    let pairs: Vec<_> = fields
+        .iter()
+        .filter(|edit| !is_type(edit))
+        .filter_map(|edit| Some((edit.name, written(edit)?)))
+        .collect();
     let reply = Reply {
-        status,
-        date: Value::new(date.as_bytes()).unwrap_or(empty),
-        fields: &fields[..count],
-        content_type: Value::new(b"text/plain").unwrap_or(empty),
-        body: body(answer),
+        status: answer.status(is_call),
+        date: value(date.as_bytes()),
+        fields: &pairs,
+        content_type: match own_type {
+            Some(own) => own,
+            None if is_call => value(grpc::CONTENT_TYPE),
+            None => value(b"text/plain"),
+        },
+        body: if is_call { b"" } else { answer.body() },
+        is_call,
     };
-    local::write(&mut work.to_client.lead, &reply, to);
+    local::write(&mut lead, &reply, to);
+    if is_call {
+        record.called(answer.call_status());
+    }
+    work.to_client.lead = lead;
 }
 
-/// Envoy's words, where it has any.
-fn body(answer: Answer) -> &'static [u8] {
-    let Answer::Refuse(reason) = answer else {
-        return b"";
+/// The changes of a rule that answers by itself; answers about failures have none.
+fn by_rules<'p>(
+    client: &Client,
+    work: &Workspace,
+    course: &Course<'p>,
+    answer: Answer<'_>,
+    record: &Record,
+    values: &mut Vec<u8>,
+) -> Vec<headers::Filled<'p>> {
+    let rules = match answer {
+        Answer::Redirect(_) | Answer::Respond(_) => course.policy.headers.as_ref(),
+        Answer::Refuse(_) | Answer::RedirectToHttps | Answer::Fault(_) | Answer::Preflight(_) => {
+            None
+        }
     };
+    let Some(rules) = rules else {
+        return Vec::new();
+    };
+    let context = Context::of_request(client, work, course).of_answer(headers::About {
+        head: None,
+        status: answer.status(false),
+        upstream: None,
+        flags: record.flags(),
+    });
+    headers::fill_all(std::iter::once(&rules.response), &context, values)
+}
+
+/// The value that an edit writes.
+fn written<'a>(edit: &Edit<'a>) -> Option<Value<'a>> {
+    match edit.change {
+        Change::Set(value)
+        | Change::Add(value)
+        | Change::SetIfAbsent(value)
+        | Change::Join(value) => Some(value),
+        Change::Remove => None,
+    }
+}
+
+fn value(text: &[u8]) -> Value<'_> {
+    Value::new(text).unwrap_or_default()
+}
+
+// === impl Answer ===
+
+impl Answer<'_> {
+    /// The status; 0 if nobody is left to answer. Calls of gRPC are always answered 200.
+    pub(super) fn status(self, is_call: bool) -> u16 {
+        match self.http_status() {
+            0 => 0,
+            _ if is_call => 200,
+            status => status,
+        }
+    }
+
+    /// Why, for the record.
+    pub(super) fn reason(self) -> Option<Reason> {
+        match self {
+            Self::Refuse(reason) => Some(reason),
+            Self::Redirect(_) | Self::Respond(_) => Some(Reason::DirectResponse),
+            Self::Fault(_) => Some(Reason::FaultAbort),
+            Self::RedirectToHttps | Self::Preflight(_) => None,
+        }
+    }
+
+    fn http_status(self) -> u16 {
+        match self {
+            Self::Refuse(reason) => reason.status(),
+            Self::RedirectToHttps => 301,
+            Self::Redirect(redirect) => redirect.code,
+            Self::Respond(response) => response.status,
+            Self::Fault(AbortWith::Http(status)) => status,
+            Self::Fault(AbortWith::Grpc(status)) => grpc::to_http(status),
+            Self::Preflight(_) => 200,
+        }
+    }
+
+    /// The status of gRPC.
+    fn call_status(self) -> u8 {
+        match self {
+            Self::Fault(AbortWith::Grpc(status)) => status,
+            _ => grpc::from_http(self.http_status()),
+        }
+    }
+
+    /// Status and message of gRPC as text, if it is a call.
+    fn call(self, is_call: bool) -> (Vec<u8>, Vec<u8>) {
+        if !is_call {
+            return (Vec::new(), Vec::new());
+        }
+        let mut message = Vec::new();
+        grpc::write_message(self.body(), &mut message);
+        (self.call_status().to_string().into_bytes(), message)
+    }
+
+    /// Envoy's words, where it has any.
+    fn body(&self) -> &[u8] {
+        match self {
+            Self::Refuse(reason) => words(*reason),
+            Self::Respond(response) => &response.body,
+            Self::Fault(_) => b"fault filter abort",
+            Self::RedirectToHttps | Self::Redirect(_) | Self::Preflight(_) => b"",
+        }
+    }
+}
+
+fn words(reason: Reason) -> &'static [u8] {
     match reason {
         Reason::NoHealthyUpstream => b"no healthy upstream",
         Reason::UpstreamConnectionFailure => {
@@ -146,21 +305,10 @@ fn body(answer: Answer) -> &'static [u8] {
         Reason::NoRoute
         | Reason::NoCluster
         | Reason::BlackHole
+        | Reason::RetryLimitExceeded
+        | Reason::FaultAbort
+        | Reason::FaultDelay
+        | Reason::DirectResponse
         | Reason::DownstreamConnectionTermination => b"",
     }
-}
-
-/// The URL of the request under https. Redirects are rare: this allocates.
-fn location(client: &Client, work: &Workspace) -> Vec<u8> {
-    let request = work.request.view(client.side.buffer.bytes());
-    let host = request
-        .authority()
-        .map_or(&b""[..], |authority| authority.host());
-    let path = request.path();
-    let query = request.query();
-    [b"https://", host, path]
-        .concat()
-        .into_iter()
-        .chain(query.into_iter().flat_map(|query| [b"?", query].concat()))
-        .collect()
 }

@@ -5,18 +5,24 @@
 //! whether the request was or not.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use lateen_decide::{Cluster, Counted, Permit, Usage};
+use lateen_wire::h1::field::Name;
 use lateen_wire::h1::framing::{Body, Outgoing};
 use lateen_wire::h1::head::{Persistence, Progress, Version};
 use lateen_wire::h1::request::Method;
-use lateen_wire::h1::response::Asked;
+use lateen_wire::h1::response::{Asked, Response};
 
 use super::client::Client;
+use super::course::Course;
 use super::flow::{Broken, Framing};
+use super::grpc;
 use super::record::Record;
 use super::response_head;
-use super::workspace::Workspace;
+use super::timeouts::{Stage, Timeouts};
+use super::workspace::{Workspace, head_bytes};
 use crate::clock::{self, Instant};
 use crate::side::Side;
 use crate::transport::Read;
@@ -30,6 +36,21 @@ pub(super) struct About {
     pub(super) method: Method,
     /// Whether the client wants to use its connection again.
     pub(super) persistence: Persistence,
+    /// Whether it is a call of gRPC.
+    pub(super) is_call: bool,
+}
+
+/// What rules an attempt beside the request itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms<'a, 'p> {
+    /// What was decided.
+    pub(super) course: &'a Course<'p>,
+    /// The cluster; none for the application.
+    pub(super) cluster: Option<&'p Cluster>,
+    /// Its time limits.
+    pub(super) timeouts: Timeouts,
+    /// How many attempts may follow.
+    pub(super) retries_left: u32,
 }
 
 /// How an exchange ended that ended well.
@@ -47,11 +68,17 @@ pub(super) struct Done {
     pub(super) at: Instant,
 }
 
-/// How an exchange broke off.
-#[derive(Debug, Clone, Copy)]
+/// How an attempt broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
+    /// The connection could not be made.
+    Connect,
+    /// A limit of the cluster is reached.
+    Overflow,
     /// The upstream went away without a byte of an answer.
     NoResponse,
+    /// The upstream refused the stream: it has not looked at the request (HTTP/2).
+    Refused,
     /// The upstream went away in the middle of its answer's head.
     PartialHead,
     /// The upstream's answer is not valid.
@@ -64,15 +91,24 @@ pub(super) enum Failure {
     BadRequest(lateen_wire::Error),
     /// No byte moved for too long.
     Idle,
+    /// The route's timeout has passed.
+    TimedOut,
+    /// The timeout of the attempt has passed.
+    TryTimedOut,
+    /// The answer, with this status, is worth another attempt; nothing of it was sent on.
+    WorthAnother(u16),
 }
 
 /// An exchange under way.
-pub(super) struct Transfer<'a> {
+pub(super) struct Transfer<'a, 'p> {
     client: &'a mut Client,
     upstream: &'a mut Side,
     work: &'a mut Workspace,
     record: &'a mut Record,
     about: About,
+    terms: Terms<'a, 'p>,
+    /// Leave for the retry that the answer is worth.
+    permit: Option<Permit<&'p Arc<Usage>>>,
     request: Sending,
     response: Receiving,
     responded: Instant,
@@ -104,13 +140,14 @@ enum Receiving {
 
 // === impl Transfer ===
 
-impl<'a> Transfer<'a> {
+impl<'a, 'p> Transfer<'a, 'p> {
     pub(super) fn new(
         client: &'a mut Client,
         upstream: &'a mut Side,
         work: &'a mut Workspace,
         record: &'a mut Record,
         about: About,
+        terms: Terms<'a, 'p>,
     ) -> Self {
         let started = record.started;
         Self {
@@ -119,6 +156,8 @@ impl<'a> Transfer<'a> {
             work,
             record,
             about,
+            terms,
+            permit: None,
             request: Sending::Going,
             response: Receiving::Nothing,
             responded: started,
@@ -127,28 +166,33 @@ impl<'a> Transfer<'a> {
 
     /// Moves bytes until the exchange is over.
     pub(super) async fn run(&mut self) -> Result<Done, Failure> {
-        if let Some(limit) = self.client.worker.profile.timeouts.stream_idle {
-            self.client.deadline.set(clock::now().checked_add(limit));
-        } else {
-            self.client.deadline.set(None);
-        }
         poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// When the route's timeout ends the exchange, if it has begun.
+    pub(super) fn ends(&self) -> Option<Instant> {
+        self.terms.timeouts.ends()
+    }
+
+    /// Leave for the retry that the answer is worth.
+    pub(super) fn take_permit(&mut self) -> Option<Permit<&'p Arc<Usage>>> {
+        self.permit.take()
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done, Failure>> {
         let before = self.moved();
         self.poll_request(cx)?;
         let polled = self.poll_response(cx);
-        let Some(limit) = self.client.worker.profile.timeouts.stream_idle else {
+        if polled.is_ready() || self.terms.timeouts.is_off() {
             return polled;
-        };
-        if polled.is_pending() {
-            if self.moved() != before {
-                self.client.deadline.set(clock::now().checked_add(limit));
-            }
-            return self.client.deadline.poll(cx).map(|()| Err(Failure::Idle));
         }
-        polled
+        let stage = Stage {
+            has_moved: self.moved() != before,
+            is_request_whole: self.work.to_upstream.has_read_all(),
+            has_response: matches!(self.response, Receiving::Body { .. }),
+        };
+        let deadline = &mut self.client.deadline;
+        self.terms.timeouts.poll(cx, deadline, stage).map(Err)
     }
 
     fn moved(&self) -> u64 {
@@ -237,8 +281,7 @@ impl<'a> Transfer<'a> {
             if !self.upstream.buffer.is_empty() {
                 self.response = Receiving::Head;
                 if self.parse_head().map_err(Failure::BadResponse)? == Progress::Complete {
-                    self.take_head();
-                    return Poll::Ready(Ok(()));
+                    return Poll::Ready(self.take_head());
                 }
             }
             let pool = &self.client.worker.buffers;
@@ -257,11 +300,14 @@ impl<'a> Transfer<'a> {
 
     fn parse_head(&mut self) -> Result<Progress, lateen_wire::Error> {
         let Workspace {
-            request, response, ..
+            request,
+            response,
+            streamed_head,
+            ..
         } = &mut *self.work;
-        // A request that asks for an upgrade has no body, so its head is still in the buffer.
         let upgrade = if self.record.sends_upgrade {
-            request.view(self.client.side.buffer.bytes()).upgrade()
+            let input = head_bytes(streamed_head, &self.client.side);
+            request.view(input).upgrade()
         } else {
             None
         };
@@ -273,8 +319,8 @@ impl<'a> Transfer<'a> {
         response.parse(self.upstream.buffer.bytes(), limits, asked)
     }
 
-    /// Takes a complete head on.
-    fn take_head(&mut self) {
+    /// Takes a complete head on, unless it is worth another attempt.
+    fn take_head(&mut self) -> Result<(), Failure> {
         let head = self.work.response.view(self.upstream.buffer.bytes());
         let (status, body, upstream) = (head.status(), head.body(), head.persistence());
         if head.is_interim() {
@@ -282,24 +328,42 @@ impl<'a> Transfer<'a> {
                 response_head::write_interim(&mut self.work.to_client.lead, head);
             }
             self.upstream.buffer.consume(self.work.response.len());
-            return;
+            return Ok(());
         }
+        let call_status = (self.about.is_call)
+            .then(|| grpc::status_in(head.fields()))
+            .flatten();
+        if self.is_worth_another(head, call_status) && self.may_try_another() {
+            return Err(Failure::WorthAnother(status));
+        }
+        let head = self.work.response.view(self.upstream.buffer.bytes());
         let is_open = self.request == Sending::Sent && !self.client.is_draining();
         let persistence = match self.about.persistence {
             Persistence::KeepAlive if is_open => Persistence::KeepAlive,
             Persistence::KeepAlive | Persistence::Close => Persistence::Close,
         };
-        let lead = &mut self.work.to_client.lead;
         self.responded = clock::now();
         let elapsed = clock::millis_between(self.record.started, self.responded);
+        self.record.responded(status, elapsed, call_status);
         let changes = response_head::Changes {
             client: self.about.version,
             persistence,
             door: self.client.origin.door,
             elapsed,
         };
-        let sent = response_head::write(lead, head, changes);
-        self.record.responded(status, elapsed);
+        let course = self.terms.course;
+        let sent = if course.changes_responses() {
+            let Self {
+                client,
+                work,
+                upstream,
+                record,
+                ..
+            } = self;
+            response_head::write_by_rules(client, work, upstream, record, course, changes)
+        } else {
+            response_head::write(&mut self.work.to_client.lead, head, changes)
+        };
         self.upstream.buffer.consume(self.work.response.len());
         self.work.to_client.start(framing(body, sent.body));
         self.response = Receiving::Body {
@@ -307,6 +371,40 @@ impl<'a> Transfer<'a> {
             client: sent.persistence,
             is_tunnel: sent.body == Outgoing::Tunnel,
         };
+        Ok(())
+    }
+
+    /// Answers whether an answer should not be sent on but sought elsewhere.
+    fn is_worth_another(&self, head: Response<'_>, call_status: Option<u8>) -> bool {
+        // What went to the client, such as an interim response, cannot be taken back.
+        if self.work.to_client.written() > 0 || !self.work.to_upstream.can_repeat() {
+            return false;
+        }
+        let retries = &self.terms.course.policy.retries;
+        if !retries.is_on() {
+            return false;
+        }
+        let status = head.status();
+        let is_ratelimited = status >= 400
+            && Name::new(b"x-envoy-ratelimited")
+                .is_some_and(|name| head.fields().get_all(name).next().is_some());
+        retries.retries_response(status, call_status, is_ratelimited)
+    }
+
+    /// Asks for leave for another attempt, before the answer is thrown away.
+    fn may_try_another(&mut self) -> bool {
+        if self.terms.retries_left > 0 {
+            let permit = match self.terms.cluster {
+                Some(cluster) => cluster.permit(Counted::Retry).map(Some),
+                None => Some(None),
+            };
+            if let Some(permit) = permit {
+                self.permit = permit;
+                return true;
+            }
+        }
+        self.record.is_exhausted();
+        false
     }
 }
 

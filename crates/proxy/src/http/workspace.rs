@@ -4,11 +4,15 @@
 //! and in steady state none is allocated.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 
-use lateen_wire::h1::{request, response};
+use lateen_wire::h1::request::{self, Request};
+use lateen_wire::h1::response;
 
 use super::flow::Flow;
 use crate::observe::access_log::Snapshot;
+use crate::random::UUID_LEN;
+use crate::side::Side;
 
 /// How many idle workspaces a worker keeps; each holds a few KiB.
 const KEPT: usize = 256;
@@ -30,9 +34,27 @@ pub struct Workspace {
     pub(super) composed: Vec<u8>,
     /// The same in canonical form, where it differs from what was sent.
     pub(super) normal: Vec<u8>,
+    /// The path and query that are sent on, where a rule rewrites them.
+    pub(super) target: Vec<u8>,
+    /// The authority that is sent on, where a rule rewrites it.
+    pub(super) authority: Vec<u8>,
+    /// The head of a request that streams, of which the buffer has been emptied; else empty.
+    pub(super) streamed_head: Vec<u8>,
+    /// A cookie that is made for the client.
+    pub(super) cookie: Vec<u8>,
+    /// Values that rules give to headers, one after the other.
+    pub(super) values: Vec<u8>,
+    /// The id of the request, if it came without one.
+    pub(super) id: Id,
+    /// Endpoints that earlier attempts went to.
+    pub(super) tried: Vec<SocketAddr>,
     /// What the access log needs of the request, if it is on.
     pub(super) snapshot: Snapshot,
 }
+
+/// A request's id, as the proxy gives it.
+#[derive(Debug)]
+pub(super) struct Id(pub(super) [u8; UUID_LEN]);
 
 /// Where the request's body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,6 +74,39 @@ pub(super) enum Extent {
 )]
 pub struct Pool(RefCell<Vec<Box<Workspace>>>);
 
+// === impl Id ===
+
+impl Default for Id {
+    fn default() -> Self {
+        Self([b'0'; UUID_LEN])
+    }
+}
+
+// === impl Workspace ===
+
+impl Workspace {
+    /// The request's head, wherever its bytes are.
+    pub(super) fn request<'a>(&'a self, client: &'a Side) -> Request<'a> {
+        self.request.view(head_bytes(&self.streamed_head, client))
+    }
+
+    /// The request's path and query in canonical form, as decided on.
+    pub(super) fn path<'a>(&'a self, request: Request<'a>) -> &'a [u8] {
+        let mut candidates = [&self.normal, &self.composed].into_iter();
+        let written = candidates.find(|text| !text.is_empty());
+        written.map_or(request.target(), |text| text)
+    }
+}
+
+/// The bytes that the spans of a request's head mean.
+pub(super) fn head_bytes<'a>(streamed: &'a [u8], client: &'a Side) -> &'a [u8] {
+    if streamed.is_empty() {
+        client.buffer.bytes()
+    } else {
+        streamed
+    }
+}
+
 // === impl Pool ===
 
 impl Pool {
@@ -67,6 +122,10 @@ impl Pool {
         workspace.to_client.reset();
         workspace.request.clear();
         workspace.response.clear();
+        workspace.streamed_head.clear();
+        workspace.target.clear();
+        workspace.authority.clear();
+        workspace.tried.clear();
         let mut kept = self.0.borrow_mut();
         if kept.len() < KEPT {
             kept.push(workspace);

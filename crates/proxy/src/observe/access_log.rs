@@ -13,11 +13,11 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use lateen_model::Reason;
 use lateen_model::mesh::{AccessLogEncoding, Mesh};
 use lateen_wire::h1::field::Id;
 use lateen_wire::h1::request;
 
+use super::flags::Flags;
 use crate::connection::Origin;
 
 pub use sink::Sink;
@@ -34,8 +34,8 @@ pub struct Entry<'a> {
     pub request: Request<'a>,
     /// The status; 0 if none was sent.
     pub status: u16,
-    /// Why it ended as it did, unless it ended well.
-    pub reason: Option<Reason>,
+    /// Why it ended as it did, and what befell it.
+    pub flags: Flags,
     /// Bytes of the body from the client.
     pub bytes_received: u64,
     /// Bytes of the body to the client.

@@ -261,7 +261,8 @@ mod tests {
             peer: "10.0.0.2".parse().expect("an address"),
             protocol: RequestProtocol::Http,
             code: 200,
-            reason: None,
+            call_status: None,
+            flags: super::super::flags::Flags::default(),
         };
         let exchange = Exchange {
             millis: 1,

@@ -154,13 +154,15 @@ impl Directory {
             Reporter::Source => ("source", own, peer, UNKNOWN),
             Reporter::Destination => ("destination", peer, own, "none"),
         };
-        let (protocol, grpc_status) = match key.protocol {
-            RequestProtocol::Http => ("http", ""),
-            RequestProtocol::Grpc => ("grpc", ""),
-            RequestProtocol::Tcp => ("tcp", ""),
+        let protocol = match key.protocol {
+            RequestProtocol::Http => "http",
+            RequestProtocol::Grpc => "grpc",
+            RequestProtocol::Tcp => "tcp",
         };
+        let call_status = key.call_status.map(|status| status.to_string());
+        let call_status = call_status.unwrap_or_default();
         let code = key.code.to_string();
-        let flags = key.reason.map_or("-", lateen_model::Reason::flag);
+        let flags = key.flags.to_string();
         let texts: [&str; NAMES.len()] = [
             reporter,
             source.workload,
@@ -188,8 +190,8 @@ impl Directory {
             } else {
                 &code
             },
-            grpc_status,
-            flags,
+            &call_status,
+            &flags,
             policy,
         ];
         texts.map(Arc::from)
@@ -318,7 +320,8 @@ mod tests {
             peer: "10.0.0.9".parse().expect("an address"),
             protocol: RequestProtocol::Http,
             code: 200,
-            reason: None,
+            call_status: None,
+            flags: super::super::flags::Flags::default(),
         };
         let values = directory.values(&key, &Shard::default());
         for (name, expected) in [

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lateen_decide::ClusterId;
-use lateen_model::Reason;
 
+use super::flags::Flags;
 use super::histogram::{Histogram, Reading, add};
 
 /// How many series one worker keeps. Beyond, the peer's address is left out of new keys, so that
@@ -73,8 +73,10 @@ pub struct Key {
     pub protocol: RequestProtocol,
     /// The status; 0 if none was sent, and for TCP.
     pub code: u16,
-    /// Why it ended as it did, unless it ended well.
-    pub reason: Option<Reason>,
+    /// The status of a call of gRPC, if it had one.
+    pub call_status: Option<u8>,
+    /// Why it ended as it did, and what befell it.
+    pub flags: Flags,
 }
 
 /// One finished exchange.
@@ -322,7 +324,8 @@ mod tests {
             peer: IpAddr::V4(Ipv4Addr::from(peer)),
             protocol: RequestProtocol::Http,
             code,
-            reason: None,
+            call_status: None,
+            flags: Flags::default(),
         }
     }
 

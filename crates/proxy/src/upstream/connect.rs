@@ -3,9 +3,11 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use lateen_model::pool::TcpKeepalive;
 use tokio::io::DuplexStream;
 
 use crate::sys::{self, Mark};
@@ -17,8 +19,11 @@ pub enum Connector {
     /// By TCP.
     Tcp,
     /// In memory: the test seam of the whole worker.
-    Memory(Rc<dyn Fn(SocketAddr) -> io::Result<DuplexStream>>),
+    Memory(Rc<dyn Fn(SocketAddr) -> Dialled>),
 }
+
+/// A connection in memory on its way.
+pub type Dialled = Pin<Box<dyn Future<Output = io::Result<DuplexStream>>>>;
 
 /// Why a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -40,11 +45,19 @@ impl Connector {
         to: SocketAddr,
         mark: Mark,
         limit: Duration,
+        keepalive: Option<&TcpKeepalive>,
     ) -> Result<Transport, Error> {
         match self {
-            Self::Memory(open) => Ok(Transport::Memory(open(to)?)),
+            Self::Memory(open) => {
+                let connected = tokio::time::timeout(limit, open(to)).await;
+                let stream = connected.map_err(|_| Error::TimedOut(limit))??;
+                Ok(Transport::Memory(stream))
+            }
             Self::Tcp => {
                 let socket = sys::connecting_socket(to, mark)?;
+                if let Some(keepalive) = keepalive {
+                    sys::keep_alive(&socket, keepalive)?;
+                }
                 let connected = tokio::time::timeout(limit, socket.connect(to)).await;
                 let stream = connected.map_err(|_| Error::TimedOut(limit))??;
                 // Heads and small bodies are written whole: waiting for more only adds latency.

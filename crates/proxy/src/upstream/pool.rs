@@ -9,15 +9,23 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::Duration;
 
+use lateen_decide::ClusterId;
+use tokio::sync::Notify;
+
+use super::Connection;
 use crate::clock::Instant;
 use crate::h2::Upstreams;
 use crate::sys::Mark;
-use crate::transport::Transport;
 
 /// The most idle connections that a worker keeps to one address.
 const MOST_IDLE: usize = 1024;
+
+/// How long a request waits for a connection before it looks whether another worker has given one
+/// up: the limit is over all workers, and only the own one can wake it.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// What makes two connections interchangeable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +34,8 @@ pub struct Key {
     pub address: SocketAddr,
     /// Whose traffic it carries.
     pub mark: Mark,
+    /// By whose policy it was made.
+    pub cluster: ClusterId,
     /// What is spoken on it.
     pub version: Version,
 }
@@ -45,11 +55,13 @@ pub struct Pools {
     /// Those of HTTP/2.
     pub streams: Upstreams,
     idle: RefCell<HashMap<Key, Vec<Idle>, BuildHasherDefault<AddressHasher>>>,
+    /// Wakes requests that wait for a connection; only for clusters where one has waited.
+    waiters: RefCell<HashMap<ClusterId, Rc<Notify>>>,
 }
 
 #[derive(Debug)]
 struct Idle {
-    transport: Transport,
+    connection: Connection,
     since: Instant,
 }
 
@@ -62,45 +74,90 @@ pub struct AddressHasher(u64);
 
 impl Pools {
     /// Takes the connection that was used last; those that can no longer be used are dropped.
-    pub fn checkout(&self, key: Key) -> Option<Transport> {
+    pub fn checkout(&self, key: Key) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let list = idle.get_mut(&key)?;
-        while let Some(mut candidate) = list.pop() {
-            if !candidate.transport.is_stale() {
-                return Some(candidate.transport);
+        while let Some(Idle { mut connection, .. }) = list.pop() {
+            if !connection.side.transport.is_stale() {
+                return Some(connection);
             }
         }
         None
     }
 
-    /// Takes a connection back for the next exchange.
-    pub fn checkin(&self, key: Key, transport: Transport, now: Instant) {
-        if transport.is_stream() {
+    /// Takes a connection back for the next exchange, unless its time is over.
+    pub fn checkin(&self, key: Key, connection: Connection, now: Instant) {
+        if connection.side.transport.is_stream() {
             return; // Its connection is shared, and is not given away.
         }
-        let mut idle = self.idle.borrow_mut();
-        let list = idle.entry(key).or_default();
-        if list.len() < MOST_IDLE {
-            list.push(Idle {
-                transport,
-                since: now,
-            });
+        if connection.ends.is_some_and(|ends| ends <= now) {
+            drop(connection);
+        } else {
+            let mut idle = self.idle.borrow_mut();
+            let list = idle.entry(key).or_default();
+            if list.len() < MOST_IDLE {
+                list.push(Idle {
+                    connection,
+                    since: now,
+                });
+            }
+        }
+        self.released(key.cluster);
+    }
+
+    /// A connection of a cluster is free, or has gone: the next request that waits may have it.
+    pub fn released(&self, cluster: ClusterId) {
+        let waiters = self.waiters.borrow();
+        if !waiters.is_empty()
+            && let Some(waiters) = waiters.get(&cluster)
+        {
+            waiters.notify_one();
         }
     }
 
-    /// Drops what has been idle for too long, what its peer has closed, and what goes to addresses
-    /// that are not wanted any more.
-    pub fn sweep(&self, now: Instant, limit: Duration, is_wanted: impl Fn(Key) -> bool) {
-        self.streams.sweep(now, limit, &is_wanted);
+    /// Waits until it is worth looking for a connection again.
+    pub async fn wait(&self, cluster: ClusterId) {
+        let waiters = Rc::clone(self.waiters.borrow_mut().entry(cluster).or_default());
+        // Late is no error: it is the time to look.
+        let _ = tokio::time::timeout(LOOK, waiters.notified()).await;
+    }
+
+    /// Drops what has been idle for longer than its limit, what its peer has closed, and what goes
+    /// to addresses that are not wanted any more.
+    pub fn sweep(
+        &self,
+        now: Instant,
+        limit: impl Fn(Key) -> Option<Duration>,
+        is_wanted: impl Fn(Key) -> bool,
+    ) {
+        self.streams.sweep(now, &limit, &is_wanted);
         self.idle.borrow_mut().retain(|key, list| {
             if !is_wanted(*key) {
                 return false;
             }
+            let limit = limit(*key);
             list.retain_mut(|idle| {
-                now.saturating_duration_since(idle.since) < limit && !idle.transport.is_stale()
+                let age = now.saturating_duration_since(idle.since);
+                limit.is_none_or(|limit| age < limit)
+                    && idle.connection.ends.is_none_or(|ends| now < ends)
+                    && !idle.connection.side.transport.is_stale()
             });
             !list.is_empty()
         });
+    }
+
+    /// Drops an idle connection of a cluster, to make room for one to another address; `false` if
+    /// there is none.
+    pub fn drop_idle(&self, cluster: ClusterId) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        let mut lists = idle.iter_mut().filter(|(key, _)| key.cluster == cluster);
+        // The first of a list is the one that was used longest ago.
+        lists
+            .find(|(_, list)| !list.is_empty())
+            .is_some_and(|(_, list)| {
+                list.remove(0);
+                true
+            })
     }
 
     /// The number of connections.
@@ -126,8 +183,8 @@ impl std::hash::Hash for Key {
                 state.write(&bits);
             }
         }
-        let version = u32::from(self.version == Version::Http2) << 15;
-        state.write_u32(u32::from(self.address.port()) << 16 | version | self.mark.number());
+        state.write_u32(u32::from(self.address.port()) << 16 | self.mark.number());
+        state.write_u32(self.cluster.0);
     }
 }
 
@@ -164,18 +221,20 @@ mod tests {
 
     use super::*;
     use crate::clock;
+    use crate::transport::Transport;
 
     fn key(port: u16) -> Key {
         Key {
             address: SocketAddr::from(([10, 0, 0, 1], port)),
             mark: Mark::Outbound,
+            cluster: ClusterId::PASSTHROUGH,
             version: Version::Http1,
         }
     }
 
-    fn pair() -> (Transport, DuplexStream) {
+    fn pair() -> (Connection, DuplexStream) {
         let (near, far) = tokio::io::duplex(64);
-        (near.into(), far)
+        (Transport::from(near).into(), far)
     }
 
     #[tokio::test]
@@ -210,7 +269,8 @@ mod tests {
         tokio::time::advance(Duration::from_secs(10)).await;
         pools.checkin(key(2), young, clock::now());
         pools.checkin(key(3), unwanted, clock::now());
-        pools.sweep(clock::now(), Duration::from_secs(5), |it| it != key(3));
+        let limit = |_| Some(Duration::from_secs(5));
+        pools.sweep(clock::now(), limit, |it| it != key(3));
         assert_eq!(pools.len(), 1);
         assert!(pools.checkout(key(2)).is_some());
     }

@@ -39,7 +39,7 @@ fn a_unary_call_gets_its_message_and_its_status() {
         let mut server = Server::new(world.upstream().await).await;
         let (mut asked, mut respond) = server.request().await;
         assert_eq!(asked.headers()["te"], "trailers");
-        assert_eq!(asked.headers()["grpc-timeout"], "1S");
+        assert_eq!(asked.headers()["grpc-timeout"], "1000m");
         assert_eq!(read(asked.body_mut()).await.as_bytes(), message("hello"));
         let mut body = respond.send_response(ok(), false).expect("response");
         body.send_data(message("hello!"), false)

@@ -80,7 +80,7 @@ fn an_upstream_that_cannot_be_reached_fails_all_who_wait_for_it() {
         for answer in answers {
             assert_eq!(soon(answer).await.expect("a response").status(), 503);
         }
-        let labels = [("response_code", "503"), ("response_flags", "UF")];
+        let labels = [("response_code", "503"), ("response_flags", "UF,URX")];
         assert_eq!(world.metric("istio_requests_total", &labels), Some(5));
     });
 }

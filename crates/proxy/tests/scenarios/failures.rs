@@ -25,7 +25,7 @@ fn an_upstream_that_cannot_be_reached_is_503() {
         );
         let length = field(&head, "content-length").expect("a length");
         assert_eq!(length, "91");
-        let labels = [("response_code", "503"), ("response_flags", "UF")];
+        let labels = [("response_code", "503"), ("response_flags", "UF,URX")];
         assert_eq!(world.metric("istio_requests_total", &labels), Some(1));
     });
 }

@@ -2,11 +2,21 @@
 //!
 //! Each test reads as what a client and an upstream say to each other.
 
+mod answers;
+mod calls;
 mod corpus;
+mod cross_origin;
 mod drain;
+mod endpoints;
 mod exchange;
 mod failures;
+mod faults;
+mod limits;
+mod mirrors;
 #[path = "../support/resources.rs"]
 mod resources;
+mod retries;
+mod rewrites;
 mod tcp;
+mod timeouts;
 mod world;

@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lateen_decide::Store;
+use lateen_model::destination::PortPolicy;
+use lateen_model::endpoint::Endpoints;
+use lateen_model::http::{HttpAction, HttpRule};
 use lateen_model::mesh::Mesh;
 use lateen_model::proxy::Role;
 use lateen_model::{Body, Protocol, Resource};
@@ -50,6 +53,7 @@ pub(crate) struct World {
 struct Network {
     dialled: RefCell<VecDeque<Peer>>,
     refused: RefCell<Vec<SocketAddr>>,
+    silent: RefCell<Vec<SocketAddr>>,
     news: Notify,
     count: RefCell<usize>,
 }
@@ -58,6 +62,29 @@ struct Network {
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     pub(crate) stream: DuplexStream,
+}
+
+/// A request.
+pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// A response.
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+/// A response with this status and the body `no`.
+pub(crate) fn answer(status: u16) -> String {
+    format!("HTTP/1.1 {status} Whatever\r\ncontent-length: 2\r\n\r\nno")
+}
+
+/// A rule that sends requests to a service, and does nothing else.
+pub(crate) fn to(service: &str) -> HttpRule {
+    let destinations = vec![resources::to_service(service, 1)];
+    HttpRule::new(HttpAction::Route(destinations))
+}
+
+/// The number of the attempt that an upstream was told.
+pub(crate) fn attempt(head: &str) -> u32 {
+    let count = field(head, "x-envoy-attempt-count").expect("the number of the attempt");
+    count.parse().expect("a number")
 }
 
 /// Runs a scenario on one thread with paused time.
@@ -94,7 +121,10 @@ impl World {
         let first = Arc::new(Published::new(1, store.compile(), &mut directory));
         let network = Rc::<Network>::default();
         let dialled = Rc::clone(&network);
-        let connector = Connector::Memory(Rc::new(move |address| dialled.dial(address)));
+        let connector = Connector::Memory(Rc::new(move |address| {
+            let dialled = Rc::clone(&dialled);
+            Box::pin(async move { dialled.dial(address).await })
+        }));
         let profile = Profile {
             role,
             timeouts,
@@ -111,6 +141,12 @@ impl World {
             network,
             version: 1,
         }
+    }
+
+    /// Replaces the endpoints of a service with these.
+    pub(crate) fn apply_endpoints(&mut self, endpoints: Endpoints) {
+        self.store.apply_endpoints(endpoints);
+        self.publish();
     }
 
     /// Adds a service with endpoints on port 9080.
@@ -138,6 +174,19 @@ impl World {
     pub(crate) fn route_all_to(&mut self, service: &str) -> &mut Self {
         self.apply(resources::gateway(8080));
         self.apply(resources::route(&[(service, 1)]));
+        self
+    }
+
+    /// A Gateway on port 8080 with a rule for everything that comes to it.
+    pub(crate) fn rule(&mut self, rule: HttpRule) -> &mut Self {
+        self.apply(resources::gateway(8080));
+        self.apply(resources::rules(vec![rule]));
+        self
+    }
+
+    /// Sets the policy of a service.
+    pub(crate) fn policy(&mut self, service: &str, policy: PortPolicy) -> &mut Self {
+        self.apply(resources::destination_rule(service, policy));
         self
     }
 
@@ -202,6 +251,11 @@ impl World {
         }
     }
 
+    /// The next upstream, if one was dialled.
+    pub(crate) fn next_upstream(&self) -> Option<Peer> {
+        self.network.dialled.borrow_mut().pop_front()
+    }
+
     /// How many upstreams were dialled so far.
     pub(crate) fn dialled(&self) -> usize {
         *self.network.count.borrow()
@@ -211,6 +265,12 @@ impl World {
     pub(crate) fn refuse(&self, address: &str) {
         let address = address.parse().expect("an address");
         self.network.refused.borrow_mut().push(address);
+    }
+
+    /// Never answers connections to an address from now on.
+    pub(crate) fn silence(&self, address: &str) {
+        let address = address.parse().expect("an address");
+        self.network.silent.borrow_mut().push(address);
     }
 
     /// The value of the first series of a metric that has all of these labels.
@@ -229,8 +289,11 @@ impl World {
 // === impl Network ===
 
 impl Network {
-    fn dial(&self, address: SocketAddr) -> std::io::Result<DuplexStream> {
+    async fn dial(&self, address: SocketAddr) -> std::io::Result<DuplexStream> {
         *self.count.borrow_mut() += 1;
+        if self.silent.borrow().contains(&address) {
+            std::future::pending::<()>().await;
+        }
         if self.refused.borrow().contains(&address) {
             return Err(std::io::ErrorKind::ConnectionRefused.into());
         }
@@ -286,6 +349,30 @@ impl Peer {
         assert_eq!(lossy(&heard), text);
     }
 
+    /// Reads a request without a body and answers it.
+    pub(crate) async fn serve(&mut self, response: impl AsRef<[u8]>) -> String {
+        let head = self.hear_head().await;
+        self.say(response).await;
+        head
+    }
+
+    /// Sends a request without a body, and reads the response with its body, which must have a
+    /// length.
+    pub(crate) async fn ask(&mut self, request: &str) -> (String, String) {
+        self.say(request).await;
+        self.hear_response().await
+    }
+
+    /// Reads a response with its body, which must have a length.
+    pub(crate) async fn hear_response(&mut self) -> (String, String) {
+        let head = self.hear_head().await;
+        let length = field(&head, "content-length").expect("a length");
+        let mut body = vec![0; length.parse().expect("a number")];
+        let read = tokio::time::timeout(PATIENCE, self.stream.read_exact(&mut body)).await;
+        read.expect("too little came").expect("the end came");
+        (head, lossy(&body))
+    }
+
     /// Expects the end of the connection, without another byte.
     pub(crate) async fn hear_end(&mut self) {
         let mut rest = Vec::new();
@@ -293,6 +380,22 @@ impl Peer {
         assert_eq!(lossy(&rest), "", "bytes before the end");
         read.expect("the connection stays open")
             .expect("an orderly end");
+    }
+
+    /// Reads a head, however late it comes.
+    pub(crate) async fn hear_late(&mut self) -> String {
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"\r\n\r\n") {
+            heard.push(self.stream.read_u8().await.expect("the end came"));
+        }
+        lossy(&heard)
+    }
+
+    /// Expects that nothing comes for this long, and that the connection stays open.
+    pub(crate) async fn hear_nothing_for(&mut self, time: Duration) {
+        let mut byte = [0];
+        let read = tokio::time::timeout(time, self.stream.read(&mut byte)).await;
+        assert!(read.is_err(), "something came: {read:?} {byte:?}");
     }
 
     /// Expects that nothing comes and that the connection stays open.

@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use lateen_model::destination::{DestinationRule, PortPolicy, TrafficPolicy};
 use lateen_model::endpoint::{Endpoint, Endpoints, Health};
 use lateen_model::gateway::{Gateway, Server, ServerHost};
+use lateen_model::http::{HeaderRules, HttpAction, HttpRule};
 use lateen_model::proxy::{InboundPort, Proxy, Role};
-use lateen_model::route::{Destination, GatewayRef, HttpRule, VirtualService, WeightedDestination};
+use lateen_model::route::{Destination, GatewayRef, VirtualService, WeightedDestination};
 use lateen_model::service::{ExportTo, Registry, Resolution, Service, ServiceKey, ServicePort};
 use lateen_model::{Body, Host, HostPattern, Labels, Protocol, Resource, ResourceName, Source};
 
@@ -121,31 +123,82 @@ pub(crate) fn gateway(port: u16) -> Resource {
 
 /// A VirtualService that sends everything that comes to the Gateway to services by weight.
 pub(crate) fn route(weights: &[(&str, u32)]) -> Resource {
-    let route = weights.iter().map(|(service, weight)| WeightedDestination {
-        destination: Destination {
-            host: key(service).host,
-            subset: None,
-            port: Some(80),
+    let action = HttpAction::Route(
+        weights
+            .iter()
+            .map(|(to, weight)| to_service(to, *weight))
+            .collect(),
+    );
+    rules(vec![HttpRule {
+        name: "all".into(),
+        ..HttpRule::new(action)
+    }])
+}
+
+/// A service with a weight.
+pub(crate) fn to_service(service: &str, weight: u32) -> WeightedDestination {
+    WeightedDestination {
+        destination: destination(service),
+        weight,
+        headers: HeaderRules::default(),
+    }
+}
+
+/// Port 80 of a service.
+pub(crate) fn destination(service: &str) -> Destination {
+    Destination {
+        host: key(service).host,
+        subset: None,
+        port: Some(80),
+    }
+}
+
+/// A VirtualService with these rules for everything that comes to the Gateway.
+pub(crate) fn rules(http: Vec<HttpRule>) -> Resource {
+    virtual_service(
+        vec![HostPattern::Any],
+        GatewayRef::Gateway {
+            namespace: "default".into(),
+            name: "gateway".into(),
         },
-        weight: *weight,
-    });
+        http,
+    )
+}
+
+/// A VirtualService with these rules.
+pub(crate) fn virtual_service(
+    hosts: Vec<HostPattern>,
+    gateway: GatewayRef,
+    http: Vec<HttpRule>,
+) -> Resource {
     named(
         "all",
         Body::VirtualService(VirtualService {
             namespace: "default".into(),
-            hosts: vec![HostPattern::Any],
-            gateways: vec![GatewayRef::Gateway {
-                namespace: "default".into(),
-                name: "gateway".into(),
-            }],
+            hosts,
+            gateways: vec![gateway],
             export_to: ExportTo::All,
-            http: vec![HttpRule {
-                name: "all".into(),
-                matches: vec![],
-                route: route.collect(),
-            }],
+            http,
             tls: vec![],
             tcp: vec![],
+        }),
+    )
+}
+
+/// A DestinationRule for a service, with one policy for all of its ports.
+pub(crate) fn destination_rule(service: &str, port_default: PortPolicy) -> Resource {
+    named(
+        service,
+        Body::DestinationRule(DestinationRule {
+            namespace: "default".into(),
+            host: HostPattern::Exact(key(service).host),
+            export_to: ExportTo::All,
+            workload_selector: None,
+            policy: TrafficPolicy {
+                port_default,
+                ..TrafficPolicy::default()
+            },
+            subsets: vec![],
         }),
     )
 }

@@ -17,6 +17,8 @@ pub struct Reply<'a> {
     pub content_type: Value<'a>,
     /// The body.
     pub body: &'a [u8],
+    /// It answers a call of gRPC, of which the type is said even without a body.
+    pub is_call: bool,
 }
 
 /// To whom it goes.
@@ -41,7 +43,7 @@ pub fn write(out: &mut Vec<u8>, reply: &Reply<'_>, client: Client) {
     if has_content {
         let length = Decimal::of(reply.body.len() as u64);
         write::field(out, b"content-length", length.as_bytes());
-        if !reply.body.is_empty() {
+        if !reply.body.is_empty() || reply.is_call {
             write::field(out, b"content-type", reply.content_type.as_bytes());
         }
     }
@@ -134,6 +136,7 @@ mod tests {
             fields: &[(Name::SERVER, Value::new(b"lateen").expect("valid"))],
             content_type: Value::new(b"text/plain").expect("valid"),
             body,
+            is_call: false,
         };
         write(&mut out, &reply, client);
         String::from_utf8(out).expect("ASCII")

@@ -1,22 +1,13 @@
 //! Policies of destinations.
 
-use lateen_model::destination::{DestinationRule, LoadBalancer, PortPolicy, Subset, TrafficPolicy};
+use lateen_model::destination::{DestinationRule, PortPolicy, RetryBudget, Subset, TrafficPolicy};
 
+use super::balancer::{load_balancer, load_balancer_to_wire};
 use super::message;
+use super::number::percent;
 use super::wire::{
-    Fault, Wire, list, nonempty, pattern, port, read_list, required, wire_enum, wire_list,
+    Fault, Wire, list, nonempty, optional, pattern, port, read_list, required, wire_list,
 };
-
-wire_enum!(
-    balancer_to_wire,
-    balancer,
-    LoadBalancer {
-        LeastRequest = 1,
-        RoundRobin = 2,
-        Random = 3,
-        Passthrough = 4,
-    }
-);
 
 impl Wire for DestinationRule {
     type Message = message::DestinationRule;
@@ -83,6 +74,7 @@ impl Wire for TrafficPolicy {
         message::TrafficPolicy {
             port_default: Some(self.port_default.to_wire()),
             ports: ports.collect(),
+            retry_budget: self.retry_budget.as_ref().map(Wire::to_wire),
         }
     }
 
@@ -95,6 +87,25 @@ impl Wire for TrafficPolicy {
                     required(numbered.policy, "policy")?,
                 ))
             })?,
+            retry_budget: optional(wire.retry_budget, "retry_budget")?,
+        })
+    }
+}
+
+impl Wire for RetryBudget {
+    type Message = message::RetryBudget;
+
+    fn to_wire(&self) -> message::RetryBudget {
+        message::RetryBudget {
+            percent: self.percent.millionths(),
+            min_retry_concurrency: self.min_retry_concurrency,
+        }
+    }
+
+    fn from_wire(wire: message::RetryBudget) -> Result<Self, Fault> {
+        Ok(Self {
+            percent: percent(wire.percent, "percent")?,
+            min_retry_concurrency: wire.min_retry_concurrency,
         })
     }
 }
@@ -103,15 +114,24 @@ impl Wire for PortPolicy {
     type Message = message::PortPolicy;
 
     fn to_wire(&self) -> message::PortPolicy {
-        message::PortPolicy {
-            load_balancer: self.load_balancer.map(balancer_to_wire),
+        let mut wire = message::PortPolicy {
+            connection_pool: self.connection_pool.as_ref().map(Wire::to_wire),
+            outlier_detection: self.outlier_detection.as_ref().map(Wire::to_wire),
+            tls: self.tls.as_ref().map(Wire::to_wire),
+            ..message::PortPolicy::default()
+        };
+        if let Some(balancer) = &self.load_balancer {
+            load_balancer_to_wire(balancer, &mut wire);
         }
+        wire
     }
 
-    fn from_wire(wire: message::PortPolicy) -> Result<Self, Fault> {
-        let load_balancer = wire.load_balancer.map(|v| balancer(v, "load_balancer"));
+    fn from_wire(mut wire: message::PortPolicy) -> Result<Self, Fault> {
         Ok(Self {
-            load_balancer: load_balancer.transpose()?,
+            load_balancer: load_balancer(&mut wire)?,
+            connection_pool: optional(wire.connection_pool, "connection_pool")?,
+            outlier_detection: optional(wire.outlier_detection, "outlier_detection")?,
+            tls: optional(wire.tls, "tls")?,
         })
     }
 }

@@ -4,7 +4,8 @@ use lateen_model::mesh::{AccessLogEncoding, Mesh, OutboundPolicy};
 use lateen_model::{Body, ObjectRef, Resource, ResourceName, Source};
 
 use super::message;
-use super::wire::{Fault, Wire, missing, nonempty, required, wire_enum};
+use super::number::{positive_duration, wire_duration};
+use super::wire::{Fault, Wire, missing, nonempty, optional, required, wire_enum};
 
 impl Wire for Resource {
     type Message = message::Resource;
@@ -101,10 +102,18 @@ impl Wire for Mesh {
             access_log_file: self.access_log_file.clone(),
             access_log_encoding: encoding_to_wire(self.access_log_encoding),
             protocol_detection_timeout_ms: self.protocol_detection_timeout_ms,
+            default_retries: Some(self.default_retries.to_wire()),
+            connect_timeout: Some(wire_duration(self.connect_timeout)),
+            locality: Some(self.locality.to_wire()),
         }
     }
 
+    /// What older control planes did not say takes its default.
     fn from_wire(wire: message::Mesh) -> Result<Self, Fault> {
+        let default = Self::default();
+        let connect_timeout = wire
+            .connect_timeout
+            .map(|nanoseconds| positive_duration(nanoseconds, "connect_timeout"));
         Ok(Self {
             cluster_domain: nonempty(wire.cluster_domain, "cluster_domain")?,
             root_namespace: nonempty(wire.root_namespace, "root_namespace")?,
@@ -113,6 +122,12 @@ impl Wire for Mesh {
             access_log_file: wire.access_log_file,
             access_log_encoding: encoding(wire.access_log_encoding, "access_log_encoding")?,
             protocol_detection_timeout_ms: wire.protocol_detection_timeout_ms,
+            default_retries: optional(wire.default_retries, "default_retries")?
+                .unwrap_or(default.default_retries),
+            connect_timeout: connect_timeout
+                .transpose()?
+                .unwrap_or(default.connect_timeout),
+            locality: optional(wire.locality, "locality")?.unwrap_or(default.locality),
         })
     }
 }

@@ -1,14 +1,15 @@
 //! Rules that route traffic.
 
 use lateen_model::route::{
-    Destination, GatewayRef, HttpMatch, HttpRule, L4Match, StringMatch, TcpRule, TlsMatch, TlsRule,
+    Destination, GatewayRef, HttpMatch, L4Match, StringMatch, TcpRule, TlsMatch, TlsRule,
     ValueMatch, VirtualService, WeightedDestination,
 };
 
+use super::http::{rules, wire_rules};
 use super::message;
 use super::wire::{
-    Fault, Wire, host, list, missing, nonempty, optional, optional_port, patterns, read_list,
-    required, wire_list, wire_patterns,
+    Fault, Wire, host, list, missing, nonempty, nonempty_list, optional, optional_port, patterns,
+    read_list, required, wire_list, wire_patterns,
 };
 
 impl Wire for VirtualService {
@@ -39,13 +40,6 @@ impl Wire for VirtualService {
     }
 }
 
-fn nonempty_list<T>(items: Vec<T>, part: &str) -> Result<Vec<T>, Fault> {
-    if items.is_empty() {
-        return Err(missing().at(part));
-    }
-    Ok(items)
-}
-
 impl Wire for GatewayRef {
     type Message = message::GatewayRef;
 
@@ -70,26 +64,6 @@ impl Wire for GatewayRef {
                 name: nonempty(gateway.name, "name")?,
             }),
         }
-    }
-}
-
-impl Wire for HttpRule {
-    type Message = message::HttpRule;
-
-    fn to_wire(&self) -> message::HttpRule {
-        message::HttpRule {
-            name: self.name.clone(),
-            matches: wire_list(&self.matches),
-            route: wire_list(&self.route),
-        }
-    }
-
-    fn from_wire(wire: message::HttpRule) -> Result<Self, Fault> {
-        Ok(Self {
-            name: wire.name,
-            matches: list(wire.matches, "matches")?,
-            route: nonempty_list(list(wire.route, "route")?, "route")?,
-        })
     }
 }
 
@@ -181,26 +155,37 @@ impl Wire for WeightedDestination {
 
     fn to_wire(&self) -> message::WeightedDestination {
         message::WeightedDestination {
-            destination: Some(message::Destination {
-                host: self.destination.host.as_str().to_owned(),
-                subset: self.destination.subset.clone(),
-                port: self.destination.port.map(u32::from),
-            }),
+            destination: Some(self.destination.to_wire()),
             weight: self.weight,
+            headers: wire_rules(&self.headers),
         }
     }
 
     fn from_wire(wire: message::WeightedDestination) -> Result<Self, Fault> {
-        let destination = wire
-            .destination
-            .ok_or_else(|| missing().at("destination"))?;
         Ok(Self {
-            destination: Destination {
-                host: host(&destination.host, "destination.host")?,
-                subset: destination.subset,
-                port: optional_port(destination.port, "destination.port")?,
-            },
+            destination: required(wire.destination, "destination")?,
             weight: wire.weight,
+            headers: rules(wire.headers)?,
+        })
+    }
+}
+
+impl Wire for Destination {
+    type Message = message::Destination;
+
+    fn to_wire(&self) -> message::Destination {
+        message::Destination {
+            host: self.host.as_str().to_owned(),
+            subset: self.subset.clone(),
+            port: self.port.map(u32::from),
+        }
+    }
+
+    fn from_wire(wire: message::Destination) -> Result<Self, Fault> {
+        Ok(Self {
+            host: host(&wire.host, "host")?,
+            subset: wire.subset,
+            port: optional_port(wire.port, "port")?,
         })
     }
 }

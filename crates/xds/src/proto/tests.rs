@@ -1,14 +1,17 @@
 //! Every kind is read as it was written; what is wrong is refused with its path.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use lateen_model::destination::{DestinationRule, LoadBalancer, PortPolicy, Subset, TrafficPolicy};
+use lateen_model::balancer::LocalityLb;
+use lateen_model::destination::{DestinationRule, PortPolicy, Subset, TrafficPolicy};
 use lateen_model::endpoint::{Endpoint, Endpoints, Health};
 use lateen_model::gateway::{Gateway, Server, ServerHost};
+use lateen_model::http::{HeaderRules, HttpRule};
 use lateen_model::mesh::{AccessLogEncoding, Mesh, OutboundPolicy};
 use lateen_model::proxy::{InboundPort, Proxy, Role};
 use lateen_model::route::{
-    Destination, GatewayRef, HttpMatch, HttpRule, L4Match, StringMatch, TcpRule, TlsMatch, TlsRule,
+    Destination, GatewayRef, HttpMatch, L4Match, StringMatch, TcpRule, TlsMatch, TlsRule,
     ValueMatch, VirtualService, WeightedDestination,
 };
 use lateen_model::service::{
@@ -21,6 +24,9 @@ use lateen_model::{
 use prost::Message;
 
 use super::*;
+
+mod policies;
+mod rules;
 
 fn labels(pairs: &[(&str, &str)]) -> Labels {
     let owned = pairs.iter().map(|(k, v)| ((*k).into(), (*v).into()));
@@ -58,7 +64,32 @@ fn route() -> Vec<WeightedDestination> {
             port: Some(9080),
         },
         weight: 75,
+        headers: HeaderRules::default(),
     }]
+}
+
+fn rules(gateway: GatewayRef) -> Vec<HttpRule> {
+    let mut all = rules::all(&route());
+    all[0].name = "r".into();
+    all[0].matches = vec![HttpMatch {
+        name: "m".into(),
+        uri: Some(StringMatch::Prefix("/a".into())),
+        ignore_uri_case: true,
+        scheme: Some(StringMatch::Exact("https".into())),
+        method: Some(StringMatch::Regex("GET|PUT".into())),
+        authority: Some(StringMatch::Exact(String::new())),
+        headers: vec![("end-user".into(), ValueMatch::Present)],
+        without_headers: vec![(
+            "x".into(),
+            ValueMatch::Value(StringMatch::Exact("y".into())),
+        )],
+        query_params: vec![("q".into(), ValueMatch::Present)],
+        port: Some(80),
+        source_labels: labels(&[("app", "b")]),
+        source_namespace: Some("c".into()),
+        gateways: vec![gateway],
+    }];
+    all
 }
 
 fn virtual_service() -> VirtualService {
@@ -82,28 +113,7 @@ fn virtual_service() -> VirtualService {
         ],
         gateways: vec![GatewayRef::Mesh, gateway.clone()],
         export_to: ExportTo::Namespaces(vec!["default".into()]),
-        http: vec![HttpRule {
-            name: "r".into(),
-            matches: vec![HttpMatch {
-                name: "m".into(),
-                uri: Some(StringMatch::Prefix("/a".into())),
-                ignore_uri_case: true,
-                scheme: Some(StringMatch::Exact("https".into())),
-                method: Some(StringMatch::Regex("GET|PUT".into())),
-                authority: Some(StringMatch::Exact(String::new())),
-                headers: vec![("end-user".into(), ValueMatch::Present)],
-                without_headers: vec![(
-                    "x".into(),
-                    ValueMatch::Value(StringMatch::Exact("y".into())),
-                )],
-                query_params: vec![("q".into(), ValueMatch::Present)],
-                port: Some(80),
-                source_labels: labels(&[("app", "b")]),
-                source_namespace: Some("c".into()),
-                gateways: vec![gateway],
-            }],
-            route: route(),
-        }],
+        http: rules(gateway),
         tls: vec![TlsRule {
             matches: vec![TlsMatch {
                 sni_hosts: vec![HostPattern::Suffix(".example.com".into())],
@@ -163,6 +173,9 @@ fn bodies() -> Vec<Body> {
         Body::Mesh(Mesh {
             outbound_policy: OutboundPolicy::RegistryOnly,
             access_log_encoding: AccessLogEncoding::Json,
+            default_retries: rules::retries(),
+            connect_timeout: Duration::from_millis(1500),
+            locality: LocalityLb::default(),
             ..Mesh::default()
         }),
         Body::Proxy(proxy()),
@@ -177,10 +190,9 @@ fn bodies() -> Vec<Body> {
             export_to: ExportTo::All,
             workload_selector: Some(Labels::new()),
             policy: TrafficPolicy {
-                port_default: PortPolicy {
-                    load_balancer: Some(LoadBalancer::Random),
-                },
-                ports: vec![(80, PortPolicy::default())],
+                port_default: PortPolicy::default(),
+                ports: policies::all(),
+                retry_budget: Some(policies::budget()),
             },
             subsets: vec![Subset {
                 name: "v1".into(),
@@ -326,4 +338,45 @@ fn no_damage_makes_the_decoder_panic() {
             let _ = decode_resource("x", &bytes[..i]);
         }
     }
+}
+
+/// What a peer writes that does not know the newer fields.
+fn without(bytes: &[u8], strip: impl FnOnce(&mut message::Resource)) -> Resource {
+    let mut wire = message::Resource::decode(bytes).expect("it was just written");
+    strip(&mut wire);
+    let name = wire.name.clone();
+    decode_resource(&name, &wire.encode_to_vec()).expect("an older peer is understood")
+}
+
+#[test]
+fn what_an_older_control_plane_does_not_say_takes_its_default() {
+    let mesh = resource(Body::Mesh(Mesh {
+        default_retries: rules::retries(),
+        connect_timeout: Duration::from_secs(1),
+        locality: LocalityLb::default(),
+        ..Mesh::default()
+    }));
+    let read = without(&encode_resource(&mesh), |wire| {
+        let Some(message::Body::Mesh(mesh)) = &mut wire.body else {
+            panic!("it is one");
+        };
+        mesh.default_retries = None;
+        mesh.connect_timeout = None;
+        mesh.locality = None;
+    });
+    assert_eq!(read.body, Body::Mesh(Mesh::default()));
+
+    let mut old = virtual_service();
+    old.http = vec![HttpRule::new(
+        lateen_model::http::HttpAction::Route(route()),
+    )];
+    let resource = resource(Body::VirtualService(old));
+    let read = without(&encode_resource(&resource), |wire| {
+        let Some(message::Body::VirtualService(rules)) = &mut wire.body else {
+            panic!("it is one");
+        };
+        rules.http[0].headers = None;
+        rules.http[0].route[0].headers = None;
+    });
+    assert_eq!(read, resource);
 }

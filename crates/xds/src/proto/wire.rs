@@ -88,6 +88,14 @@ pub(super) fn read_list<M, T>(
         .collect()
 }
 
+/// Refuses a list that says nothing.
+pub(super) fn nonempty_list<T>(items: Vec<T>, part: &str) -> Result<Vec<T>, Fault> {
+    if items.is_empty() {
+        return Err(missing().at(part));
+    }
+    Ok(items)
+}
+
 /// Reads a part that must be there.
 pub(super) fn required<T: Wire>(item: Option<T::Message>, part: &str) -> Result<T, Fault> {
     let item = item.ok_or_else(|| missing().at(part))?;

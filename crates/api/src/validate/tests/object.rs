@@ -83,11 +83,12 @@ fn annotations_of_the_control_plane_are_reserved() {
 
 #[test]
 fn what_is_not_in_effect_is_warned_of() {
-    let text = "{hosts: [a], http: [{timeout: 1s, route: [{destination: {host: a}}]}]}";
+    let text =
+        "{hosts: [a], http: [{match: [{statPrefix: x}], route: [{destination: {host: a}}]}]}";
     let report = report("VirtualService", "$", text);
     assert!(report.is_valid());
     assert_eq!(
         report.warnings[0].to_string(),
-        "spec.http[0].timeout: is accepted, but not in effect in this version"
+        "spec.http[0].match[0].statPrefix: is accepted, but not in effect in this version"
     );
 }

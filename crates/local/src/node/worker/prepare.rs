@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::events::Kind as EventKind;
 use super::super::fields::Facts;
 use super::super::lifecycle::Slot;
 use super::super::naming;
 use super::super::sandbox::Sandbox;
 use super::super::volumes::Volumes;
 use super::Worker;
+use crate::events::Kind as EventKind;
 
 /// How soon a failure is tried again; a change of an object comes sooner.
 const RETRY: Duration = Duration::from_secs(2);
@@ -23,7 +23,12 @@ impl Worker {
     pub(super) async fn prepare(&mut self) {
         if self.sandbox.is_none() {
             match self.make_sandbox().await {
-                Ok(sandbox) => self.sandbox = Some(Arc::new(sandbox)),
+                Ok(sandbox) => {
+                    let sandbox = Arc::new(sandbox);
+                    let uid = self.pod.metadata.uid.as_deref().unwrap_or_default();
+                    self.context.sandboxes.add(uid, &sandbox);
+                    self.sandbox = Some(sandbox);
+                }
                 Err(error) => {
                     let message = format!("Failed to create pod sandbox: {error}");
                     self.event(None, EventKind::Warning, "FailedCreatePodSandBox", message);

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use tokio::task::JoinSet;
 
-use super::super::events::Kind as EventKind;
 use super::super::lifecycle::{Ended, NO_IMAGE, Running};
 use super::super::probe::{self, Finding};
 use super::super::run::{Launched, Order, Outcome};
 use super::{Letter, Report, Run, Worker};
+use crate::events::Kind as EventKind;
 
 impl Worker {
     /// Starts a container.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::super::events::Kind as EventKind;
 use super::super::lifecycle::{Finish, Kind, Lifecycle, State};
 use super::super::run::Stop;
-use super::Worker;
+use super::{COMPONENT, Worker};
+use crate::events::Kind as EventKind;
 
 /// Kubernetes' grace period.
 const GRACE: i64 = 30;
@@ -143,6 +143,7 @@ impl Worker {
         turn: watch::Receiver<bool>,
     ) {
         let name = self.name_of(container);
+        let (events, object) = (self.context.events.clone(), self.object(Some(&name)));
         let Some(run) = self.runs.get_mut(&container) else {
             return;
         };
@@ -163,17 +164,13 @@ impl Worker {
             deadline,
             turn,
         };
-        let (events, pod) = (
-            self.context.events.clone(),
-            std::sync::Arc::clone(&self.pod),
-        );
-        let failed = name.clone();
         run.stop = Some(tokio::spawn(stop.carry_out(move |why| {
             let message = format!("PreStopHook failed: {why}");
+            let kind = EventKind::Warning;
             events.record(
-                &*pod,
-                Some(&failed),
-                EventKind::Warning,
+                COMPONENT,
+                object.clone(),
+                kind,
                 "FailedPreStopHook",
                 message,
             );

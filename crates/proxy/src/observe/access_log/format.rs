@@ -30,7 +30,7 @@ pub(super) fn text(out: &mut Vec<u8>, entry: &Entry<'_>) {
         out,
         "\" {} {} {} - \"-\" {} {} {} ",
         entry.status,
-        entry.reason.map_or("-", lateen_model::Reason::flag),
+        entry.flags,
         details(entry).unwrap_or("-"),
         entry.bytes_received,
         entry.bytes_sent,
@@ -89,8 +89,7 @@ pub(super) fn json(out: &mut Vec<u8>, entry: &Entry<'_>) {
     string(out, "path", path);
     string(out, "protocol", protocol);
     number(out, "response_code", entry.status.into());
-    let flags = entry.reason.map_or("-", lateen_model::Reason::flag);
-    string(out, "response_flags", flags.as_bytes());
+    display(out, "response_flags", Some(entry.flags));
     string(
         out,
         "response_code_details",
@@ -126,8 +125,8 @@ fn started(entry: &Entry<'_>) -> SystemTime {
 }
 
 fn details(entry: &Entry<'_>) -> Option<&'static str> {
-    match entry.reason {
-        Some(reason) => Some(reason.details()),
+    match entry.flags.details() {
+        Some(details) => Some(details),
         None if entry.service_time_ms.is_some() => Some("via_upstream"),
         None if entry.status != 0 => Some("direct_response"),
         None => None,
@@ -202,6 +201,7 @@ mod tests {
 
     use super::*;
     use crate::connection::{Door, Origin};
+    use crate::observe::flags::Flags;
 
     fn entry(path: &[u8]) -> Entry<'_> {
         Entry {
@@ -218,7 +218,7 @@ mod tests {
                 ..Request::NONE
             },
             status: 200,
-            reason: None,
+            flags: Flags::default(),
             bytes_received: 1,
             bytes_sent: 2,
             duration_ms: 3,
@@ -271,7 +271,7 @@ mod tests {
         let mut out = Vec::new();
         let refused = Entry {
             status: 404,
-            reason: Some(Reason::NoRoute),
+            flags: Flags::of(Some(Reason::NoRoute)),
             service_time_ms: None,
             upstream: None,
             cluster: "",

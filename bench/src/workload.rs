@@ -1,0 +1,122 @@
+//! What is measured: which protocol, how large, how fast.
+
+use std::time::Duration;
+
+use crate::peers::Peer;
+
+/// One load that every peer gets.
+#[derive(Debug, Clone)]
+pub(crate) struct Workload {
+    /// The name in results.
+    pub(crate) name: String,
+    /// What the client speaks.
+    pub(crate) protocol: Protocol,
+    /// The host that is asked for.
+    pub(crate) host: String,
+    /// The path that is asked for.
+    pub(crate) path: String,
+    /// Bytes of each answer's body.
+    pub(crate) body: usize,
+    /// Requests per second; as fast as they go if unset.
+    pub(crate) rate: Option<u32>,
+    /// How long each measurement takes.
+    pub(crate) duration: Duration,
+}
+
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// HTTP/1.1 with keep-alive, to an upstream of HTTP/1.1.
+    Http1,
+    /// HTTP/2 with prior knowledge, to an upstream of HTTP/1.1.
+    Http2,
+    /// gRPC: HTTP/2 on both sides, a message each way, trailers.
+    Grpc,
+}
+
+/// The host of the upstream that speaks HTTP/1.1.
+pub(crate) const HOST: &str = "bench.example";
+/// The host of the upstream that speaks gRPC.
+pub(crate) const GRPC_HOST: &str = "grpc.example";
+/// The sizes of the route tables that are compared.
+pub(crate) const ROUTES: [usize; 2] = [10, 10_000];
+
+/// Every workload whose name contains `only`.
+pub(crate) fn all(only: &str, seconds: u64) -> Vec<Workload> {
+    let duration = Duration::from_secs(seconds);
+    let mut list = Vec::new();
+    for (size, body) in [("512b", 512), ("64k", 64 << 10)] {
+        for (speed, rate) in [
+            ("saturated", None),
+            ("1k", Some(1_000)),
+            ("10k", Some(10_000)),
+        ] {
+            list.push(Workload {
+                name: format!("h1-{size}-{speed}"),
+                protocol: Protocol::Http1,
+                host: HOST.into(),
+                path: format!("/{body}"),
+                body,
+                rate,
+                duration,
+            });
+        }
+        list.push(Workload {
+            name: format!("h2-{size}-saturated"),
+            protocol: Protocol::Http2,
+            host: HOST.into(),
+            path: format!("/{body}"),
+            body,
+            rate: None,
+            duration,
+        });
+    }
+    list.push(Workload {
+        name: "grpc-512b-saturated".into(),
+        protocol: Protocol::Grpc,
+        host: GRPC_HOST.into(),
+        path: "/bench.Echo/Say".into(),
+        body: 512,
+        rate: None,
+        duration,
+    });
+    for routes in ROUTES {
+        list.push(Workload {
+            name: format!("h1-512b-routes-{routes}"),
+            protocol: Protocol::Http1,
+            host: routes_host(routes),
+            path: format!("{}x", route_prefix(routes - 1)),
+            body: 512,
+            rate: None,
+            duration,
+        });
+    }
+    list.retain(|workload| workload.name.contains(only));
+    list
+}
+
+/// The host with this many routes.
+pub(crate) fn routes_host(routes: usize) -> String {
+    format!("routes-{routes}.example")
+}
+
+/// The prefix of a route.
+pub(crate) fn route_prefix(number: usize) -> String {
+    format!("/service-{number}/")
+}
+
+// === impl Workload ===
+
+impl Workload {
+    /// Answers whether a peer can be measured so: the relay does not translate, and the tables of
+    /// routes are compared with each other, not with peers.
+    pub(crate) fn is_for(&self, peer: Peer) -> bool {
+        match peer {
+            Peer::Lateen => true,
+            Peer::TcpRelay => self.protocol == Protocol::Http1 && self.host == HOST,
+            Peer::Envoy | Peer::Haproxy | Peer::Nginx => {
+                self.host == HOST || self.host == GRPC_HOST
+            }
+        }
+    }
+}

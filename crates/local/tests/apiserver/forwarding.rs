@@ -1,0 +1,167 @@
+//! Port-forward, with a pod that is this process.
+
+use std::future::Future;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use lateen_local::apiserver::PodDialer;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::Served;
+
+/// A server with the pod `a` on a node, whose ports are this machine's.
+fn served() -> Served {
+    let served = Served::start_with(|options| {
+        options.pod_dialer = Some(PodDialer::new(|uid, port| async move {
+            assert!(!uid.is_empty());
+            TcpStream::connect(("127.0.0.1", port)).await
+        }));
+    });
+    served.kubectl("run a --image=busybox --restart=Never -- sleep 10");
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "a"},
+        "target": {"kind": "Node", "name": "n"}});
+    let path = "/api/v1/namespaces/default/pods/a/binding";
+    served.with_input(&format!("create --raw {path} -f -"), &binding.to_string());
+    served
+}
+
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(test);
+}
+
+/// A port on which every connection is answered by what it sends, in capitals, until it says `.`.
+async fn shouter() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut buffer = [0; 1024];
+                while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+                    let said = buffer[..length].to_ascii_uppercase();
+                    stream.write_all(&said).await.unwrap();
+                    if said.ends_with(b".") {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn several_ports_are_forwarded_at_once() {
+    let served = served();
+    run(async {
+        let (one, other) = (shouter().await, shouter().await);
+        let pods: Api<Pod> = Api::default_namespaced(served.remote().await);
+        let mut forward = pods.portforward("a", &[one, other]).await.unwrap();
+        for port in [one, other] {
+            let mut stream = forward.take_stream(port).unwrap();
+            let mut answer = [0; 2];
+            stream.write_all(b"hi").await.unwrap();
+            stream.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"HI");
+            stream.write_all(b"bye.").await.unwrap();
+        }
+        forward.join().await.unwrap();
+    });
+}
+
+#[test]
+fn the_client_sees_the_end_when_the_pod_closes() {
+    let served = served();
+    run(async {
+        let port = shouter().await;
+        let pods: Api<Pod> = Api::default_namespaced(served.remote().await);
+        let mut forward = pods.portforward("a", &[port]).await.unwrap();
+        let mut stream = forward.take_stream(port).unwrap();
+        stream.write_all(b"that was it.").await.unwrap();
+        let mut all = String::new();
+        stream.read_to_string(&mut all).await.unwrap();
+        assert_eq!(all, "THAT WAS IT.");
+    });
+}
+
+#[test]
+fn what_was_sent_before_the_client_left_arrives() {
+    let served = served();
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let pods: Api<Pod> = Api::default_namespaced(served.remote().await);
+        let mut forward = pods.portforward("a", &[port]).await.unwrap();
+        let mut stream = forward.take_stream(port).unwrap();
+        let letter = vec![b'x'; 300_000];
+        stream.write_all(&letter).await.unwrap();
+        drop(stream);
+        let (mut pod, _) = listener.accept().await.unwrap();
+        let mut read = Vec::new();
+        pod.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read.len(), letter.len());
+    });
+}
+
+#[test]
+fn a_refused_port_is_an_error_of_its_channel() {
+    let served = served();
+    run(async {
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let pods: Api<Pod> = Api::default_namespaced(served.remote().await);
+        let mut forward = pods.portforward("a", &[port]).await.unwrap();
+        let error = forward.take_error(port).unwrap().await.unwrap();
+        let words = format!("error forwarding port {port} to pod a, uid ");
+        assert!(error.starts_with(&words), "{error}");
+        assert!(error.contains("refused"), "{error}");
+    });
+}
+
+#[test]
+fn what_cannot_be_forwarded_is_refused_with_the_reason() {
+    let served = served();
+    run(async {
+        let pods: Api<Pod> = Api::default_namespaced(served.remote().await);
+        let error = pods.portforward("nobody", &[80]).await.err().unwrap();
+        assert!(
+            error.to_string().contains("pods \"nobody\" not found"),
+            "{error}"
+        );
+        let error = pods.portforward("a", &[0]).await.err().unwrap();
+        assert!(error.to_string().contains("invalid port \"0\""), "{error}");
+    });
+    let plain = served.fails(
+        "get --raw /api/v1/namespaces/default/pods/a/portforward?ports=80",
+        "",
+    );
+    assert!(plain.contains("needs a WebSocket"), "{plain}");
+}
+
+#[test]
+fn kubectl_is_told_what_it_can_do_instead() {
+    let served = served();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let pods: Api<Pod> = Api::default_namespaced(served.client());
+        let patch = kube::api::Patch::Merge(json!({"status": {"phase": "Running"}}));
+        pods.patch_status("a", &kube::api::PatchParams::default(), &patch)
+            .await
+            .unwrap();
+    });
+    let error = served.fails("port-forward a :80", "");
+    assert!(
+        error.contains("port-forward over SPDY") && error.contains("pods/a:PORT/proxy/"),
+        "{error}"
+    );
+}

@@ -1,0 +1,438 @@
+//! The attempts of one exchange: an endpoint, leave to use it, a connection, the transfer; and
+//! again elsewhere, where the policy of retries says so and nothing can be lost or seen twice.
+//!
+//! ```text
+//! locate ─► make ─┬─ relayed ─────────────────────────────► End::Relayed
+//!    ▲            └─ failed, or answered by what is worth another attempt
+//!    └── pause ◄──── worth another? ── no ────────────────► End::Answer, or the connection breaks
+//! ```
+//!
+//! Apart from retries stands the repeat of a request whose pooled connection turned out to be
+//! closed: that is the pool's doing, costs no attempt, and stays at its endpoint.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lateen_decide::retry::AttemptFailure;
+use lateen_decide::{Counted, Outcome, Permit, Pick, Usage};
+use lateen_model::Reason;
+use lateen_wire::h1::field::Name;
+use lateen_wire::h1::framing::Body;
+use lateen_wire::h1::head::{Persistence, Version};
+
+use super::Next;
+use super::affinity;
+use super::client::{self, Client};
+use super::course::{Action, Course};
+use super::exchange::End;
+use super::fault;
+use super::grpc;
+use super::links::{self, Link};
+use super::mirror;
+use super::record::Record;
+use super::request_head::{self, Sent};
+use super::timeouts::Timeouts;
+use super::transfer::{About, Done, Failure, Terms, Transfer};
+use super::workspace::{Extent, Workspace};
+use crate::clock::{self, Instant};
+use crate::connection::rules::Target;
+use crate::h2::Fault;
+use crate::upstream::Active;
+use crate::worker::Worker;
+
+/// The attempts of one exchange.
+struct Attempts<'x, 'p> {
+    worker: Rc<Worker>,
+    client: &'x mut Client,
+    work: &'x mut Workspace,
+    course: &'x mut Course<'p>,
+    record: &'x mut Record,
+    about: About,
+    /// How long all attempts may take together.
+    total: Option<Duration>,
+    /// When they have to end, once the request is whole.
+    ends: Option<Instant>,
+    /// The hash by which endpoints are chosen.
+    hash: Option<u64>,
+    /// How many were begun.
+    begun: u32,
+    /// Leave for the retry that is under way.
+    permit: Option<Permit<&'p Arc<Usage>>>,
+}
+
+/// Sends a request to its cluster until it is answered, or must not be sent again.
+pub(super) async fn run(
+    client: &mut Client,
+    work: &mut Workspace,
+    course: &mut Course<'_>,
+    about: About,
+    record: &mut Record,
+) -> End<'static> {
+    let mut attempts = Attempts::new(client, work, course, about, record);
+    loop {
+        let target = match attempts.locate() {
+            Ok(target) => target,
+            Err(reason) => return End::refuse(reason),
+        };
+        attempts.begin(target);
+        let failure = match attempts.make(target).await {
+            Ok(next) => {
+                mirror::send_streamed(attempts.client, attempts.work, attempts.course);
+                return End::Relayed(next);
+            }
+            Err(failure) => failure,
+        };
+        attempts.report(target, outcome(failure));
+        if !attempts.is_worth_another(target, failure) {
+            return attempts.fail(failure);
+        }
+        if let Err(failure) = attempts.pause(target).await {
+            return attempts.fail(failure);
+        }
+    }
+}
+
+// === impl Attempts ===
+
+impl<'x, 'p> Attempts<'x, 'p> {
+    fn new(
+        client: &'x mut Client,
+        work: &'x mut Workspace,
+        course: &'x mut Course<'p>,
+        about: About,
+        record: &'x mut Record,
+    ) -> Self {
+        let mut total = course.policy.timeout.filter(|timeout| !timeout.is_zero());
+        if about.is_call {
+            let fields = work.request(&client.side).fields();
+            let asked = Name::new(b"grpc-timeout").and_then(|name| fields.get_all(name).next());
+            if let Some(asked) = asked.and_then(grpc::timeout) {
+                total = Some(total.map_or(asked, |total| total.min(asked)));
+            }
+        }
+        let is_whole = work.extent != Extent::Streamed;
+        // Faults that were injected come before all of it.
+        let from = if record.flags().was_delayed {
+            clock::now()
+        } else {
+            record.started
+        };
+        let ends = total.filter(|_| is_whole);
+        Self {
+            worker: Rc::clone(&client.worker),
+            ends: ends.and_then(|total| from.checked_add(total)),
+            hash: affinity::hash(client, work, course),
+            total,
+            begun: 0,
+            permit: None,
+            client,
+            work,
+            course,
+            record,
+            about,
+        }
+    }
+
+    /// Chooses where the next attempt goes.
+    fn locate(&mut self) -> Result<Target<'p>, Reason> {
+        let Action::Forward(cluster) = self.course.action else {
+            return self.course.chosen.target;
+        };
+        let retries = &self.course.policy.retries;
+        // A hash means one endpoint: Istio's policy does not avoid it then.
+        let avoids = retries.ignores_previous_hosts && self.hash.is_none();
+        let now = match self.begun {
+            0 => self.record.started,
+            _ => clock::now(),
+        };
+        let context = Pick {
+            now: clock::millis(now),
+            hash: self.hash,
+            tried: if avoids { &self.work.tried } else { &[] },
+            seeks_other_localities: retries.remote_localities,
+        };
+        let target = self.course.rules.locate(&self.worker, cluster, &context);
+        self.course.chosen.target = target;
+        target
+    }
+
+    /// Writes the head, or makes that of the last attempt that of the next one.
+    fn begin(&mut self, target: Target<'p>) {
+        self.begun += 1;
+        if self.begun == 1 {
+            let sent = Sent {
+                upstream: target.address,
+                timeout: self.course.policy.retries.per_try_timeout.or(self.total),
+                is_call: self.about.is_call,
+            };
+            self.record.sends_upgrade =
+                request_head::send(self.client, self.work, self.course, sent);
+            mirror::send_whole(self.client, self.work, self.course);
+            return;
+        }
+        let flow = &mut self.work.to_upstream;
+        flow.repeat(self.record.head_bytes);
+        request_head::change_attempt(flow, self.begun);
+        self.work.to_client.reset();
+        self.work.response.clear();
+    }
+
+    /// Makes one attempt.
+    async fn make(&mut self, target: Target<'p>) -> Result<Next, Failure> {
+        let _active = target
+            .endpoint
+            .map(|endpoint| Active::begin(&endpoint.load));
+        let _request = match target.cluster.map(|it| it.permit(Counted::Request)) {
+            Some(None) => return Err(Failure::Overflow),
+            permit => permit,
+        };
+        let is_http2 = self.client.side.transport.is_stream();
+        let link = Link::of(target, self.client.origin.door, is_http2);
+        let is_idempotent = request_head::is_idempotent(self.about.method);
+        let can_repeat = is_idempotent && self.work.extent != Extent::Streamed;
+        let mut pooled = links::checkout(&self.worker, link, can_repeat);
+        loop {
+            let is_reused = pooled.is_some();
+            let mut connection = match pooled.take() {
+                Some(connection) => connection,
+                // Boxed, as it is needed once per connection and would make that of every
+                // exchange larger.
+                None => Box::pin(links::open(&self.worker, link, self.ends)).await?,
+            };
+            connection.served += 1;
+            let transport = &connection.side.transport;
+            self.record
+                .reaches(target.address, &self.worker.log, transport);
+            let policy = self.course.policy;
+            let idle = self.worker.profile.timeouts.stream_idle;
+            let per_try = policy.retries.per_try_timeout;
+            let terms = Terms {
+                course: self.course,
+                cluster: target.cluster,
+                timeouts: Timeouts::new(self.total, self.ends, per_try, idle),
+                retries_left: (policy.retries.attempts + 1).saturating_sub(self.begun),
+            };
+            let side = &mut connection.side;
+            let mut transfer =
+                Transfer::new(self.client, side, self.work, self.record, self.about, terms);
+            let result = transfer.run().await;
+            self.ends = transfer.ends();
+            self.permit = transfer.take_permit();
+            let failure = match result {
+                Ok(done) => {
+                    let answered = Outcome::Answered(self.record.status());
+                    self.report(target, Some(answered));
+                    return Ok(self.settle(link, done, connection));
+                }
+                Err(failure) => failure,
+            };
+            if let Failure::WorthAnother(_) = failure {
+                self.spare(link, connection);
+                return Err(failure);
+            }
+            let failure = told_apart(failure, connection.side.transport.fault());
+            connection.side.buffer.discard(&self.worker.buffers);
+            drop(connection);
+            self.worker.pools.released(link.key.cluster);
+            let is_unseen = self.work.to_upstream.written() == 0;
+            let is_stale = is_reused && failure == Failure::NoResponse;
+            if is_stale && self.work.to_upstream.can_repeat() && (is_idempotent || is_unseen) {
+                self.work.to_upstream.repeat(self.record.head_bytes);
+                continue;
+            }
+            return Err(failure);
+        }
+    }
+
+    /// What becomes of both connections after an exchange that ended well.
+    fn settle(
+        &self,
+        link: Link<'_>,
+        done: Done,
+        mut connection: crate::upstream::Connection,
+    ) -> Next {
+        if done.is_tunnel {
+            return Next::Tunnel(Box::new(connection));
+        }
+        let is_clean = done.is_request_whole && connection.side.buffer.is_empty();
+        if done.upstream == Persistence::KeepAlive && is_clean && link.takes_more(&connection) {
+            connection.side.buffer.release(&self.worker.buffers);
+            self.worker.pools.checkin(link.key, connection, done.at);
+        } else {
+            connection.side.buffer.discard(&self.worker.buffers);
+            drop(connection);
+            self.worker.pools.released(link.key.cluster);
+        }
+        match done.client {
+            Persistence::KeepAlive => Next::Again,
+            // The answer is whole, the request is not: the client may still be sending.
+            Persistence::Close if !done.is_request_whole => Next::Linger,
+            Persistence::Close => Next::Close,
+        }
+    }
+
+    /// Keeps the connection of an answer that is thrown away, if all of the answer has come;
+    /// else to read on would cost more than another connection.
+    fn spare(&self, link: Link<'_>, mut connection: crate::upstream::Connection) {
+        let buffer = &mut connection.side.buffer;
+        let head = self.work.response.view(buffer.bytes());
+        let whole = match head.body() {
+            Body::Empty => Some(0),
+            Body::Length(length) => usize::try_from(length).ok(),
+            Body::Chunked | Body::UntilClose | Body::Tunnel => None,
+        };
+        let is_whole = whole.is_some_and(|body| self.work.response.len() + body == buffer.len());
+        let is_open = head.persistence() == Persistence::KeepAlive;
+        buffer.discard(&self.worker.buffers);
+        let is_sent = self.work.to_upstream.is_done();
+        if is_whole && is_open && is_sent && link.takes_more(&connection) {
+            let now = clock::now();
+            self.worker.pools.checkin(link.key, connection, now);
+        } else {
+            drop(connection);
+            self.worker.pools.released(link.key.cluster);
+        }
+    }
+
+    /// Has the cluster take note of how an endpoint did.
+    fn report(&self, target: Target<'_>, outcome: Option<Outcome>) {
+        if let (Some(cluster), Some(endpoint), Some(outcome)) =
+            (target.cluster, target.endpoint, outcome)
+            && cluster.policy.outlier_detection.is_some()
+        {
+            cluster.record(endpoint, outcome, clock::millis(clock::now()));
+        }
+    }
+
+    /// Answers whether there is to be another attempt after this one.
+    fn is_worth_another(&mut self, target: Target<'p>, failure: Failure) -> bool {
+        if let Failure::WorthAnother(_) = failure {
+            return true; // Was asked before the answer was thrown away.
+        }
+        let retries = &self.course.policy.retries;
+        let is_unsent = self.work.to_upstream.written() == 0;
+        let wanted = attempt_failure(failure, is_unsent);
+        if !wanted.is_some_and(|failure| retries.is_on() && retries.retries_failure(failure)) {
+            return false;
+        }
+        let is_fresh = !self.record.has_responded() && self.work.to_client.written() == 0;
+        if !is_fresh || !self.work.to_upstream.can_repeat() {
+            return false;
+        }
+        if self.begun <= retries.attempts {
+            match target.cluster.map(|it| it.permit(Counted::Retry)) {
+                Some(None) => {}
+                None => return true,
+                Some(permit) => {
+                    self.permit = permit;
+                    return true;
+                }
+            }
+        }
+        self.record.is_exhausted();
+        false
+    }
+
+    /// Waits before the next attempt, longer each time.
+    async fn pause(&mut self, target: Target<'_>) -> Result<(), Failure> {
+        self.work.tried.push(target.address);
+        let longest = self.course.policy.retries.longest_pause(self.begun);
+        let nanos = (u128::from(self.worker.random.next()) * longest.as_nanos()) >> 64;
+        let pause = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        if pause.is_zero() {
+            return Ok(());
+        }
+        let until = clock::now().checked_add(pause);
+        let is_late = self
+            .ends
+            .is_some_and(|ends| until.is_none_or(|it| it >= ends));
+        let until = if is_late { self.ends } else { until };
+        // Boxed: retries are rare, and the future of every exchange would be larger.
+        match Box::pin(fault::pause(self.client, until)).await {
+            Err(fault::ClientGone) => Err(Failure::ClientGone),
+            Ok(()) if is_late => Err(Failure::TimedOut),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// What becomes of a request whose last attempt broke off.
+    fn fail(&mut self, failure: Failure) -> End<'static> {
+        let reason = reason(failure);
+        let is_gone = failure == Failure::ClientGone;
+        if !is_gone && !self.record.has_responded() && self.work.to_client.is_done() {
+            return End::refuse(reason);
+        }
+        self.record.broke_off(reason);
+        if self.about.version == Version::Http10 {
+            // An orderly end would tell an HTTP/1.0 client that its response is complete.
+            self.client.side.transport.reset_on_drop();
+        }
+        End::Relayed(Next::Close)
+    }
+}
+
+/// What a failure is, now that the stream's own word is heard.
+fn told_apart(failure: Failure, fault: Option<Fault>) -> Failure {
+    match (failure, fault) {
+        (Failure::NoResponse, Some(Fault::Refused)) => Failure::Refused,
+        // What HTTP/2 forbids is as little of a response as half a head.
+        (Failure::NoResponse, Some(Fault::Protocol)) => Failure::PartialHead,
+        (failure, _) => failure,
+    }
+}
+
+/// The reason that a failure is told and recorded by.
+fn reason(failure: Failure) -> Reason {
+    match failure {
+        Failure::NoResponse | Failure::Refused | Failure::Truncated | Failure::WorthAnother(_) => {
+            Reason::UpstreamConnectionTermination
+        }
+        Failure::Connect => Reason::UpstreamConnectionFailure,
+        Failure::Overflow => Reason::UpstreamOverflow,
+        // Half a head is no valid response, whoever cut it off.
+        Failure::PartialHead => Reason::UpstreamProtocolError,
+        Failure::BadResponse(error) => {
+            tracing::debug!(%error, "the upstream's response is not valid");
+            Reason::UpstreamProtocolError
+        }
+        Failure::ClientGone => Reason::DownstreamConnectionTermination,
+        Failure::BadRequest(error) => client::reason(error),
+        Failure::Idle => Reason::StreamIdleTimeout,
+        Failure::TimedOut | Failure::TryTimedOut => Reason::UpstreamRequestTimeout,
+    }
+}
+
+/// What a policy of retries takes a failure for; nothing if it is never retried.
+fn attempt_failure(failure: Failure, is_unsent: bool) -> Option<AttemptFailure> {
+    match failure {
+        Failure::Connect => Some(AttemptFailure::Connect),
+        Failure::NoResponse | Failure::PartialHead | Failure::BadResponse(_) => {
+            Some(AttemptFailure::Reset { is_unsent })
+        }
+        Failure::Refused => Some(AttemptFailure::RefusedStream),
+        Failure::TryTimedOut => Some(AttemptFailure::PerTryTimeout),
+        Failure::Truncated
+        | Failure::ClientGone
+        | Failure::BadRequest(_)
+        | Failure::Idle
+        | Failure::TimedOut
+        | Failure::Overflow
+        | Failure::WorthAnother(_) => None,
+    }
+}
+
+/// What a failure says about the endpoint; nothing if it is not to blame.
+fn outcome(failure: Failure) -> Option<Outcome> {
+    match failure {
+        Failure::WorthAnother(status) => Some(Outcome::Answered(status)),
+        Failure::Connect
+        | Failure::NoResponse
+        | Failure::Refused
+        | Failure::PartialHead
+        | Failure::BadResponse(_)
+        | Failure::Truncated => Some(Outcome::Failed),
+        Failure::TimedOut | Failure::TryTimedOut => Some(Outcome::TimedOut),
+        Failure::ClientGone | Failure::BadRequest(_) | Failure::Idle | Failure::Overflow => None,
+    }
+}

@@ -1,0 +1,169 @@
+//! The list of changes that the head of a request gets: the mesh's own, then those of rules.
+
+use std::net::IpAddr;
+
+use lateen_wire::h1::field::{Name, Value};
+use lateen_wire::h1::head::FieldsView;
+use lateen_wire::h1::write::{Change, Edit};
+
+use super::headers::{self, Filled};
+use crate::connection::{Door, Origin};
+use crate::random::UUID_LEN;
+
+/// The most edits of the mesh's own.
+const MOST_EDITS: usize = 28;
+
+/// Headers of the mesh's own that nobody outside may set: they would steer or mislead the proxies
+/// behind this one.
+const INTERNAL: [Name<'static>; 16] = [
+    Name::X_ENVOY_ATTEMPT_COUNT,
+    Name::X_ENVOY_ORIGINAL_PATH,
+    Name::X_ENVOY_DECORATOR_OPERATION,
+    Name::X_ENVOY_INTERNAL,
+    Name::X_ENVOY_EXTERNAL_ADDRESS,
+    Name::X_ENVOY_PEER_METADATA,
+    Name::X_ENVOY_PEER_METADATA_ID,
+    Name::X_ENVOY_DOWNSTREAM_SERVICE_CLUSTER,
+    Name::X_ENVOY_DOWNSTREAM_SERVICE_NODE,
+    Name::X_ENVOY_EXPECTED_RQ_TIMEOUT_MS,
+    Name::X_ENVOY_FORCE_TRACE,
+    Name::X_ENVOY_IP_TAGS,
+    Name::X_ENVOY_MAX_RETRIES,
+    Name::X_ENVOY_RETRY_ON,
+    Name::X_ENVOY_RETRY_GRPC_ON,
+    Name::X_ENVOY_UPSTREAM_RQ_TIMEOUT_MS,
+];
+
+/// A list of edits, on the stack as long as no rule adds to it.
+pub(super) struct Edits<'a> {
+    list: [Edit<'a>; MOST_EDITS],
+    len: usize,
+    /// All of them, once a rule has added some.
+    more: Vec<Edit<'a>>,
+}
+
+// === impl Edits ===
+
+impl<'a> Edits<'a> {
+    /// An empty list.
+    pub(super) fn new() -> Self {
+        let none = Edit {
+            name: Name::X_ENVOY_PEER_METADATA,
+            change: Change::Remove,
+        };
+        Self {
+            list: [none; MOST_EDITS],
+            len: 0,
+            more: Vec::new(),
+        }
+    }
+
+    /// All of them, in order.
+    pub(super) fn as_slice(&self) -> &[Edit<'a>] {
+        if self.more.is_empty() {
+            &self.list[..self.len]
+        } else {
+            &self.more
+        }
+    }
+
+    /// Has the changes of rules take effect on the list.
+    pub(super) fn apply(&mut self, filled: &'a [Filled<'_>], values: &'a [u8]) {
+        if !filled.is_empty() {
+            self.more.extend_from_slice(&self.list[..self.len]);
+            headers::apply(filled, values, &mut self.more);
+        }
+    }
+
+    fn push(&mut self, name: Name<'a>, change: Change<'a>) {
+        if !self.more.is_empty() {
+            // What the mesh sets at last is not for rules to change.
+            self.more
+                .retain(|edit| edit.name.as_bytes() != name.as_bytes());
+            self.more.push(Edit { name, change });
+            return;
+        }
+        if let Some(slot) = self.list.get_mut(self.len) {
+            *slot = Edit { name, change };
+            self.len += 1;
+        }
+    }
+
+    /// Sets a field.
+    pub(super) fn set(&mut self, name: Name<'a>, value: &'a [u8]) {
+        if let Some(value) = Value::new(value) {
+            self.push(name, Change::Set(value));
+        }
+    }
+
+    fn set_if_absent(&mut self, name: Name<'a>, value: &'a [u8]) {
+        if let Some(value) = Value::new(value) {
+            self.push(name, Change::SetIfAbsent(value));
+        }
+    }
+
+    /// What Istio's proxies change, by the way the request came in.
+    pub(super) fn fill(
+        &mut self,
+        fields: FieldsView<'_>,
+        origin: Origin,
+        id: &'a [u8; UUID_LEN],
+        address: &'a [u8],
+    ) {
+        let has_internal = fields.iter().any(|(name, _)| {
+            name.get(..8)
+                .is_some_and(|start| start.eq_ignore_ascii_case(b"x-envoy-"))
+        });
+        if origin.door == Door::Gateway {
+            self.fill_at_edge(fields, origin, id, address, has_internal);
+        } else {
+            if has_internal {
+                self.push(Name::X_ENVOY_PEER_METADATA, Change::Remove);
+                self.push(Name::X_ENVOY_PEER_METADATA_ID, Change::Remove);
+                self.push(Name::X_ENVOY_DECORATOR_OPERATION, Change::Remove);
+            }
+            self.set_if_absent(Name::X_FORWARDED_PROTO, b"http");
+            self.set_if_absent(Name::X_REQUEST_ID, id);
+        }
+    }
+
+    /// At the edge the client's word counts for nothing: what it says about itself is replaced by
+    /// what the connection shows.
+    fn fill_at_edge(
+        &mut self,
+        fields: FieldsView<'_>,
+        origin: Origin,
+        id: &'a [u8; UUID_LEN],
+        address: &'a [u8],
+        has_internal: bool,
+    ) {
+        if has_internal {
+            for name in INTERNAL {
+                self.push(name, Change::Remove);
+            }
+        }
+        let has_forwarded = fields.get_all(Name::X_FORWARDED_FOR).next().is_some();
+        let is_private = is_private(origin.peer.ip());
+        if let Some(address) = Value::new(address) {
+            self.push(Name::X_FORWARDED_FOR, Change::Join(address));
+            if !is_private {
+                self.push(Name::X_ENVOY_EXTERNAL_ADDRESS, Change::Set(address));
+            }
+        }
+        self.set(Name::X_FORWARDED_PROTO, b"http");
+        if is_private && !has_forwarded {
+            self.set(Name::X_ENVOY_INTERNAL, b"true");
+            self.set_if_absent(Name::X_REQUEST_ID, id);
+        } else {
+            self.set(Name::X_REQUEST_ID, id);
+        }
+    }
+}
+
+/// Answers whether an address is of a private network, as Envoy has it.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback(),
+    }
+}

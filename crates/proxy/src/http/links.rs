@@ -1,0 +1,150 @@
+//! Connections to an upstream for an attempt: an idle one, a new one, or the next that is free.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use lateen_decide::{Cluster, ClusterId, Counted, Permit};
+
+use super::transfer::Failure;
+use crate::clock::{self, Instant};
+use crate::connection::Door;
+use crate::connection::rules::Target;
+use crate::h2;
+use crate::upstream::{self, Connection, Version};
+use crate::worker::Worker;
+
+/// Where a connection goes, and whose policy it is under.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Link<'p> {
+    /// What makes it interchangeable with others.
+    pub(super) key: upstream::Key,
+    cluster: Option<&'p Cluster>,
+}
+
+// === impl Link ===
+
+impl<'p> Link<'p> {
+    /// The link to a target, for a request that came by this door, over HTTP/2 or not.
+    pub(super) fn of(target: Target<'p>, door: Door, is_http2: bool) -> Self {
+        let Target {
+            address,
+            mark,
+            cluster,
+            ..
+        } = target;
+        let id = cluster.map_or(ClusterId::INBOUND_PASSTHROUGH, |cluster| cluster.id);
+        Self {
+            key: upstream::Key {
+                address,
+                mark,
+                cluster: id,
+                version: h2::upstream_protocol(target, is_http2, door),
+            },
+            cluster,
+        }
+    }
+
+    /// Answers whether a connection may carry another exchange.
+    pub(super) fn takes_more(&self, connection: &Connection) -> bool {
+        let most = self
+            .cluster
+            .and_then(|cluster| cluster.policy.max_requests_per_connection);
+        most.map_or(u32::MAX, NonZeroU32::get) > connection.served
+    }
+}
+
+/// Takes an idle connection. Where a request cannot be sent again, the kernel is asked whether the
+/// upstream has closed it: one system call against a lost request.
+pub(super) fn checkout(worker: &Worker, link: Link<'_>, can_repeat: bool) -> Option<Connection> {
+    loop {
+        let connection = worker.pools.checkout(link.key)?;
+        if can_repeat || !connection.side.transport.has_news() {
+            return Some(connection);
+        }
+    }
+}
+
+/// Opens a connection, or waits for one where there are as many as there may be.
+///
+/// The limit is over all workers, the queue is of one: it is woken at once when a connection of its
+/// own worker is free, and looks every few milliseconds whether another has given one up.
+pub(super) async fn open(
+    worker: &Worker,
+    link: Link<'_>,
+    ends: Option<Instant>,
+) -> Result<Connection, Failure> {
+    let Some(cluster) = link.cluster else {
+        let limit = worker.profile.timeouts.connect;
+        return connect(worker, link, limit, ends).await;
+    };
+    // As in Envoy a request counts as pending until it has its connection, waiting or not.
+    let _pending = cluster.permit(Counted::Pending).ok_or(Failure::Overflow)?;
+    let limit = cluster.policy.connect_timeout;
+    let limit = limit.min(worker.profile.timeouts.connect);
+    if link.key.version == Version::Http2 {
+        // Its connections are shared: what is limited there is the number of requests.
+        return connect(worker, link, limit, ends).await;
+    }
+    let permit = loop {
+        if let Some(permit) = cluster.permit(Counted::Connection) {
+            break permit;
+        }
+        if worker.pools.drop_idle(cluster.id) {
+            continue;
+        }
+        within(ends, worker.pools.wait(cluster.id)).await?;
+        if let Some(connection) = checkout(worker, link, false) {
+            return Ok(connection);
+        }
+    };
+    let mut connection = connect(worker, link, limit, ends).await?;
+    let age = cluster.policy.max_connection_duration;
+    connection.ends = age.and_then(|age| clock::now().checked_add(age));
+    connection.permit = Some(Permit::into_owned(permit));
+    Ok(connection)
+}
+
+async fn connect(
+    worker: &Worker,
+    link: Link<'_>,
+    limit: Duration,
+    ends: Option<Instant>,
+) -> Result<Connection, Failure> {
+    let upstream::Key {
+        address,
+        mark,
+        version,
+        ..
+    } = link.key;
+    let keepalive = link
+        .cluster
+        .and_then(|cluster| cluster.policy.keepalive.as_ref());
+    let connected = match version {
+        Version::Http1 => {
+            let connecting = worker.connector.connect(address, mark, limit, keepalive);
+            within(ends, connecting).await?
+        }
+        Version::Http2 => {
+            let streams = &worker.pools.streams;
+            within(ends, streams.open(worker, link.key, limit, keepalive)).await?
+        }
+    };
+    match connected {
+        Ok(transport) => Ok(transport.into()),
+        Err(error) => {
+            tracing::debug!(%address, %error, "cannot connect to the upstream");
+            Err(Failure::Connect)
+        }
+    }
+}
+
+/// Does something in the time that the route's timeout leaves.
+async fn within<T>(ends: Option<Instant>, work: impl Future<Output = T>) -> Result<T, Failure> {
+    match ends {
+        None => Ok(work.await),
+        Some(ends) => {
+            let done = tokio::time::timeout_at(ends, work).await;
+            done.map_err(|_| Failure::TimedOut)
+        }
+    }
+}

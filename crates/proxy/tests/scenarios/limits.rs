@@ -1,0 +1,259 @@
+//! What the policy of a destination limits: connections, requests, and the life of connections.
+
+use std::time::Duration;
+
+use lateen_model::Protocol;
+use lateen_model::destination::PortPolicy;
+use lateen_model::http::HttpRule;
+use lateen_model::pool::{ConnectionPool, HttpPool, TcpPool};
+use tokio::time::Instant;
+
+use crate::world::{GET, OK, World, field, run, to};
+
+fn world(tcp: TcpPool, http: HttpPool) -> World {
+    let mut world = World::gateway();
+    world
+        .service("web", Protocol::Http, &["10.0.1.1"])
+        .rule(to("web"))
+        .policy("web", policy(tcp, http));
+    world
+}
+
+fn policy(tcp: TcpPool, http: HttpPool) -> PortPolicy {
+    PortPolicy {
+        connection_pool: Some(ConnectionPool { tcp, http }),
+        ..PortPolicy::default()
+    }
+}
+
+fn one_connection() -> TcpPool {
+    TcpPool {
+        max_connections: Some(1),
+        ..TcpPool::default()
+    }
+}
+
+fn requests(world: &World, code: &str, flags: &str) -> Option<u64> {
+    let labels = [("response_code", code), ("response_flags", flags)];
+    world.metric("istio_requests_total", &labels)
+}
+
+#[test]
+fn a_connection_has_the_time_of_its_cluster_to_be_made() {
+    run(async || {
+        let tcp = TcpPool {
+            connect_timeout: Some(Duration::from_millis(200)),
+            ..TcpPool::default()
+        };
+        let world = world(tcp, HttpPool::default());
+        world.silence("10.0.1.1:9080");
+        let begun = Instant::now();
+        let (head, _) = world.client().ask(GET).await;
+        assert!(head.starts_with("HTTP/1.1 503"), "{head}");
+        let elapsed = begun.elapsed().as_millis();
+        assert!((600..1000).contains(&elapsed), "three attempts: {elapsed}");
+        assert_eq!(requests(&world, "503", "UF,URX"), Some(1));
+    });
+}
+
+#[test]
+fn a_request_waits_for_a_connection_where_there_are_as_many_as_there_may_be() {
+    run(async || {
+        let world = world(one_connection(), HttpPool::default());
+        let (mut first, mut second) = (world.client(), world.client());
+        first.say(GET).await;
+        let mut web = world.upstream().await;
+        web.hear_head().await;
+        second.say("GET /second HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        web.hear_nothing().await;
+        web.say(OK).await;
+        first.hear_message("ok").await;
+        assert!(web.serve(OK).await.starts_with("GET /second"));
+        second.hear_message("ok").await;
+        assert_eq!(world.dialled(), 1);
+        // A connection that was closed makes room too.
+        first.say(GET).await;
+        web.hear_head().await;
+        second.say(GET).await;
+        web.say("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
+            .await;
+        first.hear_message("ok").await;
+        world.upstream().await.serve(OK).await;
+        second.hear_message("ok").await;
+    });
+}
+
+#[test]
+fn an_idle_connection_to_another_endpoint_makes_room() {
+    run(async || {
+        let mut world = world(one_connection(), HttpPool::default());
+        let mut client = world.client();
+        client.say(GET).await;
+        let mut old = world.upstream().await;
+        old.serve(OK).await;
+        client.hear_message("ok").await;
+        world.endpoints("web", &["10.0.1.2"]);
+        client.say(GET).await;
+        let mut new = world.upstream().await;
+        assert_eq!(new.address.to_string(), "10.0.1.2:9080");
+        new.serve(OK).await;
+        client.hear_message("ok").await;
+        old.hear_end().await;
+    });
+}
+
+#[test]
+fn no_more_requests_wait_than_may() {
+    run(async || {
+        let http = HttpPool {
+            max_pending_requests: Some(1),
+            ..HttpPool::default()
+        };
+        let world = world(one_connection(), http);
+        let (mut first, mut second) = (world.client(), world.client());
+        first.say(GET).await;
+        let mut web = world.upstream().await;
+        web.hear_head().await;
+        second.say(GET).await;
+        web.hear_nothing().await;
+        let (head, body) = world.client().ask(GET).await;
+        assert!(head.starts_with("HTTP/1.1 503"), "{head}");
+        assert_eq!(field(&head, "x-envoy-overloaded"), Some("true"));
+        assert!(body.ends_with("reset reason: overflow"), "{body}");
+        assert_eq!(requests(&world, "503", "UO"), Some(1));
+        web.say(OK).await;
+        first.hear_message("ok").await;
+        web.serve(OK).await;
+        second.hear_message("ok").await;
+    });
+}
+
+#[test]
+fn no_more_requests_are_under_way_than_may_be() {
+    run(async || {
+        let http = HttpPool {
+            max_requests: Some(1),
+            ..HttpPool::default()
+        };
+        let world = world(TcpPool::default(), http);
+        let mut first = world.client();
+        first.say(GET).await;
+        let mut web = world.upstream().await;
+        web.hear_head().await;
+        let (head, _) = world.client().ask(GET).await;
+        assert_eq!(field(&head, "x-envoy-overloaded"), Some("true"));
+        assert_eq!(requests(&world, "503", "UO"), Some(1));
+        web.say(OK).await;
+        first.hear_message("ok").await;
+        first.say(GET).await;
+        web.serve(OK).await;
+        first.hear_message("ok").await;
+    });
+}
+
+#[test]
+fn a_request_that_waits_keeps_its_timeout() {
+    run(async || {
+        let mut world = world(one_connection(), HttpPool::default());
+        world.rule(HttpRule {
+            timeout: Some(Duration::from_secs(1)),
+            ..to("web")
+        });
+        let (mut first, mut second) = (world.client(), world.client());
+        first
+            .say("POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 2\r\n\r\n")
+            .await;
+        let mut web = world.upstream().await;
+        web.hear_head().await;
+        let begun = Instant::now();
+        let (head, _) = second.ask(GET).await;
+        assert!(head.starts_with("HTTP/1.1 504"), "{head}");
+        assert_eq!(begun.elapsed().as_secs(), 1);
+    });
+}
+
+#[test]
+fn a_connection_carries_no_more_requests_than_may_be() {
+    run(async || {
+        let http = HttpPool {
+            max_requests_per_connection: Some(2),
+            ..HttpPool::default()
+        };
+        let world = world(TcpPool::default(), http);
+        let mut client = world.client();
+        for _ in 0..2 {
+            client.say(GET).await;
+            let mut web = world.upstream().await;
+            web.serve(OK).await;
+            client.hear_message("ok").await;
+            client.say(GET).await;
+            web.serve(OK).await;
+            client.hear_message("ok").await;
+            web.hear_end().await;
+        }
+        assert_eq!(world.dialled(), 2);
+    });
+}
+
+#[test]
+fn an_unused_connection_is_closed_after_the_time_of_its_cluster() {
+    run(async || {
+        let http = HttpPool {
+            idle_timeout: Some(Duration::from_secs(10)),
+            ..HttpPool::default()
+        };
+        let world = world(TcpPool::default(), http);
+        let mut client = world.client();
+        client.say(GET).await;
+        let mut web = world.upstream().await;
+        web.serve(OK).await;
+        client.hear_message("ok").await;
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        world.worker.tick();
+        assert_eq!(world.worker.pools.len(), 1);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.worker.tick();
+        web.hear_end().await;
+    });
+}
+
+#[test]
+fn a_connection_gets_no_older_than_it_may() {
+    run(async || {
+        let tcp = TcpPool {
+            max_connection_duration: Some(Duration::from_secs(5)),
+            ..TcpPool::default()
+        };
+        let world = world(tcp, HttpPool::default());
+        let mut client = world.client();
+        client.say(GET).await;
+        let mut web = world.upstream().await;
+        for _ in 0..3 {
+            web.hear_head().await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            web.say(OK).await;
+            client.hear_message("ok").await;
+            client.say(GET).await;
+        }
+        web.hear_end().await;
+        world.upstream().await.serve(OK).await;
+        client.hear_message("ok").await;
+    });
+}
+
+#[test]
+fn limits_are_per_destination() {
+    run(async || {
+        let mut world = world(one_connection(), HttpPool::default());
+        world.service("other", Protocol::Http, &["10.0.1.1"]);
+        let mut first = world.client();
+        first.say(GET).await;
+        let mut web = world.upstream().await;
+        web.hear_head().await;
+        world.rule(to("other"));
+        let mut second = world.client();
+        second.say(GET).await;
+        world.upstream().await.serve(OK).await;
+        second.hear_message("ok").await;
+    });
+}
