@@ -33,6 +33,7 @@ mod client;
 mod head;
 mod incoming;
 mod io;
+mod keepalive;
 mod outgoing;
 mod pipe;
 mod requested;

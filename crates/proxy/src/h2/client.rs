@@ -18,28 +18,23 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ::h2::client::{Builder, SendRequest};
-use ::h2::{Ping, PingPong};
 use bytes::Bytes;
-use lateen_model::pool::TcpKeepalive;
+use lateen_decide::cluster::Policy;
+use lateen_model::pool::H2Keepalive;
 use lateen_wire::h2::Observer;
 use tokio::sync::Notify;
 
 use super::io::Io;
+use super::keepalive::{self, Keepalive};
 use super::pipe::Pipe;
 use super::requested::Stream;
 use super::watch::Watch;
 use super::{CONNECTION_WINDOW, HEAD_BYTES, MOST_LOCAL_RESETS, MOST_STREAMS, SEND_BUFFER};
 use crate::clock::{self, Instant};
-use crate::deadline::Deadline;
 use crate::transport::Transport;
 use crate::upstream::pool::AddressHasher;
 use crate::upstream::{ConnectError, Key};
 use crate::worker::Worker;
-
-/// After how long without a byte from an upstream that owes a response it is asked whether it is
-/// still there, and how long it has to answer. A peer that vanished is noticed after twice that,
-/// where TCP would take a quarter of an hour.
-const KEEPALIVE: Duration = Duration::from_secs(10);
 
 type Hasher = BuildHasherDefault<AddressHasher>;
 
@@ -59,6 +54,10 @@ pub(super) struct Connection {
     pub(super) watch: Rc<Watch>,
     /// The address at this end.
     pub(super) local: Option<SocketAddr>,
+    /// How many streams it has carried.
+    served: Cell<u32>,
+    /// When it takes no more.
+    ends: Option<Instant>,
 }
 
 /// A connection that is being made.
@@ -93,16 +92,16 @@ impl Upstreams {
         worker: &Worker,
         key: Key,
         limit: Duration,
-        keepalive: Option<&TcpKeepalive>,
+        policy: Option<&Policy>,
     ) -> Result<Transport, ConnectError> {
         loop {
-            if let Some(connection) = self.available(key) {
+            if let Some(connection) = self.available(key, policy) {
                 return Ok(stream(connection));
             }
             let dial = self.dialling.borrow().get(&key).cloned();
             let Some(dial) = dial else {
                 let dialler = Dialler::new(self, key);
-                let connected = self.connect(worker, key, limit, keepalive).await;
+                let connected = self.connect(worker, key, limit, policy).await;
                 let outcome = match &connected {
                     Ok(_) => Outcome::Connected,
                     Err(_) => Outcome::Failed,
@@ -146,13 +145,15 @@ impl Upstreams {
         self.open.borrow().values().map(Vec::len).sum()
     }
 
-    fn available(&self, key: Key) -> Option<Rc<Connection>> {
+    fn available(&self, key: Key, policy: Option<&Policy>) -> Option<Rc<Connection>> {
         let mut open = self.open.borrow_mut();
         let list = open.get_mut(&key)?;
-        list.retain(|connection| connection.is_open());
-        list.iter()
-            .find(|connection| connection.has_room())
-            .cloned()
+        // One that takes no more streams ends with those that it has; one that has ended is cleared
+        // away by the next sweep.
+        list.retain(|connection| !connection.is_spent(policy));
+        let mut list = list.iter();
+        let found = list.find(|connection| connection.has_room(policy) && connection.is_open());
+        found.cloned()
     }
 
     async fn connect(
@@ -160,8 +161,9 @@ impl Upstreams {
         worker: &Worker,
         key: Key,
         limit: Duration,
-        keepalive: Option<&TcpKeepalive>,
+        policy: Option<&Policy>,
     ) -> Result<Rc<Connection>, ConnectError> {
+        let keepalive = policy.and_then(|policy| policy.keepalive.as_ref());
         let transport = worker
             .connector
             .connect(key.address, key.mark, limit, keepalive)
@@ -173,8 +175,17 @@ impl Upstreams {
         let (send, connection) = handshake
             .map_err(|_| ConnectError::TimedOut(limit))?
             .map_err(io::Error::other)?;
-        tokio::task::spawn_local(drive(connection, Rc::clone(&watch)));
-        let connection = Rc::new(Connection { send, watch, local });
+        let rhythm = policy.and_then(|policy| policy.h2_keepalive.clone());
+        let rhythm = rhythm.unwrap_or(keepalive::PATIENT);
+        tokio::task::spawn_local(drive(connection, Rc::clone(&watch), rhythm));
+        let age = policy.and_then(|policy| policy.max_connection_duration);
+        let connection = Rc::new(Connection {
+            send,
+            watch,
+            local,
+            served: Cell::new(0),
+            ends: age.and_then(|age| clock::now().checked_add(age)),
+        });
         let mut open = self.open.borrow_mut();
         open.entry(key).or_default().push(Rc::clone(&connection));
         Ok(connection)
@@ -182,6 +193,9 @@ impl Upstreams {
 }
 
 fn stream(connection: Rc<Connection>) -> Transport {
+    connection
+        .served
+        .set(connection.served.get().saturating_add(1));
     Transport::Stream(Box::new(Pipe::Requested(Stream::new(connection))))
 }
 
@@ -207,10 +221,19 @@ impl Connection {
     }
 
     /// Whether it takes another stream now.
-    fn has_room(&self) -> bool {
+    fn has_room(&self, policy: Option<&Policy>) -> bool {
+        let wanted = policy.and_then(|policy| policy.max_concurrent_streams);
+        let own = wanted.map_or(MOST_STREAMS, |most| most.get().min(MOST_STREAMS));
         let limit = self.send.current_max_send_streams();
         let active = self.watch.active();
-        active < MOST_STREAMS && usize::try_from(active).is_ok_and(|active| active < limit)
+        active < own && usize::try_from(active).is_ok_and(|active| active < limit)
+    }
+
+    /// Whether it has carried as many streams as it may, or has become as old as it may.
+    fn is_spent(&self, policy: Option<&Policy>) -> bool {
+        let most = policy.and_then(|policy| policy.max_requests_per_connection);
+        most.is_some_and(|most| self.served.get() >= most.get())
+            || self.ends.is_some_and(|ends| ends <= clock::now())
     }
 }
 
@@ -238,13 +261,14 @@ impl Drop for Dialler<'_> {
 }
 
 /// Moves the bytes of a connection until it ends.
-async fn drive(connection: ::h2::client::Connection<Io, Bytes>, watch: Rc<Watch>) {
+async fn drive(
+    connection: ::h2::client::Connection<Io, Bytes>,
+    watch: Rc<Watch>,
+    rhythm: H2Keepalive,
+) {
     let mut connection = pin!(connection);
-    let mut keepalive = connection.ping_pong().map(|pings| Keepalive {
-        pings,
-        deadline: Deadline::default(),
-        asked: None,
-    });
+    let pings = connection.ping_pong();
+    let mut keepalive = pings.map(|pings| Keepalive::new(pings, rhythm));
     let mut is_known = false;
     poll_fn(|cx| {
         let polled = connection.as_mut().poll(cx);
@@ -269,43 +293,4 @@ async fn drive(connection: ::h2::client::Connection<Io, Bytes>, watch: Rc<Watch>
     })
     .await;
     watch.wake();
-}
-
-/// Notices an upstream that vanished.
-struct Keepalive {
-    pings: PingPong,
-    deadline: Deadline,
-    /// When it was asked.
-    asked: Option<Instant>,
-}
-
-// === impl Keepalive ===
-
-impl Keepalive {
-    /// Ready when the upstream does not answer.
-    fn poll(&mut self, cx: &mut Context<'_>, watch: &Watch) -> Poll<()> {
-        if self.asked.is_some() && self.pings.poll_pong(cx).is_ready() {
-            self.asked = None;
-        }
-        loop {
-            let since = match self.asked {
-                Some(asked) => asked.max(watch.received()),
-                None => watch.received().max(watch.idle_since()),
-            };
-            let now = clock::now();
-            if watch.active() == 0 {
-                // Looked at again when streams come, by the same task, which they wake.
-                self.deadline.set(None);
-            } else if now.saturating_duration_since(since) < KEEPALIVE {
-                self.deadline.set(since.checked_add(KEEPALIVE));
-            } else if self.asked.is_some() {
-                tracing::debug!("an upstream does not answer: its connection is given up");
-                return Poll::Ready(());
-            } else if self.pings.send_ping(Ping::opaque()).is_ok() {
-                self.asked = Some(now);
-                self.deadline.set(now.checked_add(KEEPALIVE));
-            }
-            std::task::ready!(self.deadline.poll(cx));
-        }
-    }
 }

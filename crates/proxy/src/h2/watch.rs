@@ -16,6 +16,7 @@ pub(super) struct Watch {
     started: Instant,
     active: Cell<u32>,
     idle_since: Cell<Instant>,
+    busy_since: Cell<Instant>,
     received: Cell<Instant>,
     is_blocked: Cell<bool>,
     waiting: RefCell<Vec<Waker>>,
@@ -34,6 +35,7 @@ impl Watch {
             started: now,
             active: Cell::new(0),
             idle_since: Cell::new(now),
+            busy_since: Cell::new(now),
             received: Cell::new(now),
             is_blocked: Cell::new(false),
             waiting: RefCell::default(),
@@ -85,9 +87,16 @@ impl Watch {
         self.idle_since.get()
     }
 
+    /// When the first of the streams began that have been served since.
+    pub(super) fn busy_since(&self) -> Instant {
+        self.busy_since.get()
+    }
+
     /// Another stream is served.
     pub(super) fn begin(&self) {
-        self.active.set(self.active.get() + 1);
+        if self.active.replace(self.active.get() + 1) == 0 {
+            self.busy_since.set(clock::now());
+        }
     }
 
     /// A stream is no longer served.

@@ -116,9 +116,8 @@ async fn connect(
         version,
         ..
     } = link.key;
-    let keepalive = link
-        .cluster
-        .and_then(|cluster| cluster.policy.keepalive.as_ref());
+    let policy = link.cluster.map(|cluster| &cluster.policy);
+    let keepalive = policy.and_then(|policy| policy.keepalive.as_ref());
     let connected = match version {
         Version::Http1 => {
             let connecting = worker.connector.connect(address, mark, limit, keepalive);
@@ -126,7 +125,7 @@ async fn connect(
         }
         Version::Http2 => {
             let streams = &worker.pools.streams;
-            within(ends, streams.open(worker, link.key, limit, keepalive)).await?
+            within(ends, streams.open(worker, link.key, limit, policy)).await?
         }
     };
     match connected {

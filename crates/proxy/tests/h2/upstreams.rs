@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use lateen_model::Protocol;
+use lateen_model::destination::PortPolicy;
+use lateen_model::pool::{ConnectionPool, H2Keepalive, HttpPool, TcpPool};
 
 use crate::peers::{Client, Server, get, piece, request, say, soon, status};
+use crate::resources;
 use crate::translate::gateway;
-use crate::world::run;
+use crate::world::{World, run};
 
 #[test]
 fn requests_that_come_while_it_is_dialled_share_the_connection() {
@@ -53,6 +56,87 @@ fn another_connection_is_opened_when_the_upstreams_limit_is_reached() {
         let (_asked, mut respond) = other.request().await;
         respond.send_response(status(200), true).expect("response");
         assert_eq!(world.dialled(), 2);
+    });
+}
+
+/// A gateway whose policy for the service has these limits.
+fn limited(http: HttpPool) -> World {
+    let mut world = gateway(Protocol::Http2);
+    let policy = PortPolicy {
+        connection_pool: Some(ConnectionPool {
+            tcp: TcpPool::default(),
+            http,
+        }),
+        ..PortPolicy::default()
+    };
+    world.apply(resources::destination_rule("web", policy));
+    world
+}
+
+#[test]
+fn a_policy_limits_the_streams_of_a_connection_at_once() {
+    run(async || {
+        let world = limited(HttpPool {
+            max_concurrent_streams: Some(1),
+            ..HttpPool::default()
+        });
+        let mut client = Client::new(world.client()).await;
+        let (_first, _) = client.open(get("/1"), true).await;
+        let mut web = Server::new(world.upstream().await).await;
+        let (asked, respond) = web.request().await;
+        held_open(asked, respond);
+        let (second, _) = client.open(get("/2"), true).await;
+        let mut other = Server::new(world.upstream().await).await;
+        let (_asked, mut respond) = other.request().await;
+        respond.send_response(status(200), true).expect("response");
+        assert_eq!(soon(second).await.expect("a response").status(), 200);
+        assert_eq!(world.dialled(), 2);
+    });
+}
+
+#[test]
+fn a_policy_limits_the_requests_of_a_connection() {
+    run(async || {
+        let world = limited(HttpPool {
+            max_requests_per_connection: Some(2),
+            ..HttpPool::default()
+        });
+        let mut client = Client::new(world.client()).await;
+        for _ in 0..2 {
+            let mut web = None;
+            for _ in 0..2 {
+                let (response, _) = client.open(get("/"), true).await;
+                if web.is_none() {
+                    web = Some(Server::new(world.upstream().await).await);
+                }
+                let (_asked, mut respond) = web.as_mut().expect("dialled").request().await;
+                respond.send_response(status(200), true).expect("response");
+                assert_eq!(soon(response).await.expect("a response").status(), 200);
+            }
+        }
+        assert_eq!(world.dialled(), 2);
+    });
+}
+
+#[test]
+fn a_policy_says_how_soon_an_upstream_that_vanished_is_noticed() {
+    run(async || {
+        let world = limited(HttpPool {
+            h2_keepalive: Some(H2Keepalive {
+                interval: Duration::from_secs(5),
+                timeout: Duration::from_secs(1),
+            }),
+            ..HttpPool::default()
+        });
+        let mut client = world.client();
+        client
+            .say("POST / HTTP/1.1\r\nHost: shop\r\nContent-Length: 0\r\n\r\n")
+            .await;
+        let web = world.upstream().await;
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        let head = client.hear_head().await;
+        assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+        drop(web);
     });
 }
 
@@ -116,7 +200,7 @@ fn an_upstream_that_vanished_is_noticed() {
         client.say("GET / HTTP/1.1\r\nHost: shop\r\n\r\n").await;
         // It takes every byte and never says one.
         let web = world.upstream().await;
-        tokio::time::sleep(Duration::from_secs(25)).await;
+        tokio::time::sleep(Duration::from_secs(340)).await;
         let head = client.hear_head().await;
         assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
         drop(web);
@@ -133,7 +217,7 @@ fn an_upstream_that_answers_pings_may_take_its_time() {
         let mut web = Server::new(world.upstream().await).await;
         let (mut asked, mut respond) = web.request().await;
         assert_eq!(piece(asked.body_mut()).await, "x");
-        tokio::time::sleep(Duration::from_secs(120)).await;
+        tokio::time::sleep(Duration::from_secs(1200)).await;
         respond.send_response(status(200), true).expect("response");
         assert_eq!(soon(response).await.expect("a response").status(), 200);
         assert_eq!(world.dialled(), 1);
