@@ -9,6 +9,7 @@
 //! VirtualService, DestinationRule, Gateway ──► one Resource of the same name
 //! ServiceEntry ──► a Service per host, Endpoints per host if STATIC (workloads selected by labels
 //!                  are given by the caller, which knows them)
+//! Sidecar ──► what its proxies import
 //! ```
 
 mod connection_pool;
@@ -18,6 +19,7 @@ mod http_rule;
 pub(crate) mod load_balancer;
 pub(crate) mod retries;
 mod service_entry;
+mod sidecar;
 pub(crate) mod unsupported;
 mod virtual_service;
 pub(crate) mod workload_entry;
@@ -33,6 +35,8 @@ use crate::problem::Report;
 use crate::spec::duration::Duration;
 use crate::validate;
 
+pub use service_entry::hosts_without_address;
+pub use sidecar::{ImportedFrom, ImportedHost, Sidecar};
 pub use workload_entry::{Workload, workload_entry};
 
 /// What lowering needs to know of the mesh.
@@ -46,6 +50,8 @@ pub struct Settings {
     pub default_virtual_service_export_to: Vec<String>,
     /// `exportTo` of DestinationRules that say nothing.
     pub default_destination_rule_export_to: Vec<String>,
+    /// Whether addresses that were allocated for ServiceEntries are used: proxies answer DNS.
+    pub uses_allocated_addresses: bool,
 }
 
 /// What an object became.
@@ -58,6 +64,8 @@ pub struct Lowered {
     /// A ServiceEntry that selects workloads: those of its namespace with these labels are its
     /// endpoints. Lower it again with [`lower_with`] whenever they change.
     pub selector: Option<Labels>,
+    /// What a Sidecar says.
+    pub sidecar: Option<Sidecar>,
     /// Fields that are set, but not in effect in this version.
     pub unsupported: Vec<String>,
 }
@@ -131,6 +139,7 @@ pub fn lower_with(
         "VirtualService" => virtual_service::lower(&read(object)?, &context),
         "DestinationRule" => destination_rule::lower(&read(object)?, &context),
         "Gateway" => gateway::lower(&read(object)?, &context),
+        "Sidecar" => sidecar::lower(&read(object)?),
         "ServiceEntry" => service_entry::lower(&read(object)?, object, &context, workloads),
         _ => Lowered::default(),
     };
@@ -166,6 +175,7 @@ impl Default for Settings {
             default_service_export_to: all(),
             default_virtual_service_export_to: all(),
             default_destination_rule_export_to: all(),
+            uses_allocated_addresses: false,
         }
     }
 }

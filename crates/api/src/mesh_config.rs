@@ -26,6 +26,9 @@ use crate::{validate, yaml};
 
 pub use proxy_config::{PROXY_CONFIG, ProxyConfig};
 
+/// The environment of proxies that answer their applications' DNS.
+const DNS_CAPTURE: &str = "ISTIO_META_DNS_CAPTURE";
+
 /// Istio's limits of `connectTimeout`.
 const CONNECT_TIMEOUT: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(3600);
@@ -100,6 +103,10 @@ impl MeshConfig {
         let proxies = reader.object("defaultConfig").unwrap_or_default();
         let path = Path::Root("defaultConfig");
         self.default_config = proxy_config::read(proxies, path, &mut report);
+        let environment = &self.default_config.environment;
+        self.settings.uses_allocated_addresses = environment
+            .get(DNS_CAPTURE)
+            .is_some_and(|value| value == "true");
         if !report.is_valid() {
             return Err(report);
         }

@@ -9,35 +9,43 @@
 //! Service, its EndpointSlices, their Pods, those Pods' Nodes ──► Service, Endpoints
 //! Pod, its Node, the Services and ServiceEntries that select it ──► Proxy, Workload by address
 //! Istio object (and for a ServiceEntry the workloads it selects) ──► its resources, its verdict
+//! Sidecar, the rules that it imports ──► what the proxies that it is for are told of all this
 //! MeshConfig ──► Mesh, and everything that has defaults in it
 //! ```
 //!
 //! Two objects may define the same output (two ServiceEntries with one host); the order of
 //! [`Rank`] decides which is in effect, and the other takes its place when it goes.
 
+mod allocations;
 mod audience;
 pub mod input;
+mod istio;
 mod output;
+mod routes;
+mod scope;
 mod service;
 mod verdict;
 mod workload;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use lateen_api::Object;
-use lateen_api::lower::{self, Workload as SelectedWorkload};
 use lateen_api::mesh_config::MeshConfig;
 use lateen_model::{Body, Labels, ObjectRef, Resource, ResourceName, Source, selects};
 use lateen_xds::Kind;
-use lateen_xds::server::{Audience, Change};
+use lateen_xds::server::{Change, Scope};
 use serde_json::Value;
 
 pub use input::{Input, InputKind, Key};
 pub use output::{Output, OutputName, Rank};
 pub use verdict::Verdict;
 
+use allocations::Allocations;
 use input::{Pod, Service, Slice};
 use output::Outputs;
+use routes::Routes;
+use scope::{OwnedSidecar, ScopeKey};
 
 /// What the index is told about its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +75,16 @@ pub struct Index {
     services_of: BTreeMap<Key, BTreeMap<Key, usize>>,
     /// ServiceEntries that select workloads, by namespace.
     selecting: BTreeMap<String, BTreeMap<ObjectRef, Labels>>,
+    /// Addresses of ServiceEntries that have none.
+    allocations: Allocations,
+    /// VirtualServices that are in effect.
+    routes: BTreeMap<ObjectRef, Routes>,
+    /// Sidecars that are in effect.
+    sidecars: BTreeMap<ObjectRef, OwnedSidecar>,
+    /// What the proxies of a Sidecar import.
+    scopes: BTreeMap<ScopeKey, Arc<Scope>>,
+    /// The Sidecar that was last in effect for each pod that has one.
+    scope_of: BTreeMap<Key, ScopeKey>,
     verdicts: BTreeMap<ObjectRef, Verdict>,
     outputs: Outputs,
     dirty: Dirty,
@@ -79,6 +97,8 @@ struct Dirty {
     pods: BTreeSet<Key>,
     istio: BTreeSet<ObjectRef>,
     is_mesh: bool,
+    /// What proxies import may have changed.
+    is_scoping: bool,
     /// Objects whose verdict may have changed since they were last asked for.
     verdicts: BTreeSet<ObjectRef>,
 }
@@ -100,6 +120,11 @@ impl Index {
             slices_of: BTreeMap::new(),
             services_of: BTreeMap::new(),
             selecting: BTreeMap::new(),
+            allocations: Allocations::default(),
+            routes: BTreeMap::new(),
+            sidecars: BTreeMap::new(),
+            scopes: BTreeMap::new(),
+            scope_of: BTreeMap::new(),
             verdicts: BTreeMap::new(),
             outputs: Outputs::default(),
             dirty: Dirty {
@@ -230,10 +255,22 @@ impl Index {
         for key in dirty.services {
             self.compute_service(&key);
         }
+        // Who has an address already keeps it, whoever is new and comes first.
+        for object in &dirty.istio {
+            self.allocations.keep(object, self.istio.get(object));
+        }
         for object in dirty.istio {
             self.compute_istio(&object);
         }
-        for key in dirty.pods {
+        // Delegates of rules that changed, which mark no others.
+        for object in std::mem::take(&mut self.dirty.istio) {
+            self.compute_istio(&object);
+        }
+        let mut pods = dirty.pods;
+        if std::mem::take(&mut self.dirty.is_scoping) || dirty.is_mesh {
+            pods.extend(self.compute_scopes());
+        }
+        for key in pods {
             changes.push(self.compute_pod(&key));
         }
         self.dirty.verdicts.extend(dirty.verdicts);
@@ -382,56 +419,8 @@ impl Index {
             },
             body: Body::Mesh(self.mesh.mesh.clone()),
         };
-        let outputs = vec![Output::config(&resource, Audience::default())];
+        let outputs = vec![Output::config(&resource, audience::of(&resource))];
         self.outputs.set(object, Rank::default(), outputs);
-    }
-
-    fn compute_istio(&mut self, object: &ObjectRef) {
-        self.dirty.verdicts.insert(object.clone());
-        let Some(value) = self.istio.get(object) else {
-            self.verdicts.remove(object);
-            self.outputs.set(object, Rank::default(), Vec::new());
-            return;
-        };
-        let source = Object(value).source();
-        let workloads = self.selected_workloads(object);
-        let lowered = lower::lower_with(value, &self.mesh.settings, &workloads);
-        let mut outputs = Vec::new();
-        if let Ok(lowered) = &lowered {
-            for resource in &lowered.resources {
-                outputs.push(Output::config(resource, audience::of(resource)));
-            }
-            for endpoints in &lowered.endpoints {
-                let seen_by = lowered.resources.iter().find(|resource| {
-                    matches!(&resource.body, Body::Service(s) if s.key == endpoints.service)
-                });
-                let seen_by = seen_by.map(audience::of).unwrap_or_default();
-                outputs.push(Output::endpoints(endpoints, seen_by));
-            }
-        }
-        if object.kind == "WorkloadEntry" {
-            outputs.extend(self.entry_workload(value));
-        }
-        self.outputs.set(object, Rank::of_user(&source), outputs);
-        self.verdicts
-            .insert(object.clone(), Verdict::of(value, lowered));
-    }
-
-    /// The workloads that a ServiceEntry selects: WorkloadEntries and pods of its namespace.
-    fn selected_workloads(&self, object: &ObjectRef) -> Vec<SelectedWorkload> {
-        let selecting = self.selecting.get(&object.namespace);
-        let Some(selector) = selecting.and_then(|entries| entries.get(object)) else {
-            return Vec::new();
-        };
-        let entries = self.istio.iter().filter(|(entry, _)| {
-            entry.kind == "WorkloadEntry" && entry.namespace == object.namespace
-        });
-        let entries = entries.filter_map(|(_, value)| lower::workload_entry(value).ok());
-        let pods = Key::range(&self.pods, &object.namespace);
-        let pods = pods.filter_map(|(_, pod)| pod.as_selected(&self.locality_of(pod)));
-        let all = entries.chain(pods);
-        all.filter(|workload| selects(selector, &workload.labels))
-            .collect()
     }
 
     /// Where a pod runs: its own label first, then its node's.

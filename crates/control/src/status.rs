@@ -9,7 +9,8 @@
 //! | `Programmed` | a proxy refused what came of it, and keeps what it had |
 //!
 //! Once written they are kept up to date, so a corrected object says `True`. Conditions of others
-//! are left alone. `validationMessages` carries Istio's code for tools that look there.
+//! are left alone. `validationMessages` carries Istio's code for tools that look there. The addresses
+//! that a ServiceEntry was given are recorded in `addresses`.
 
 mod writer;
 
@@ -74,8 +75,24 @@ pub fn refused(index: &Index, connections: &[ConnectionStatus]) -> BTreeMap<Obje
     by_object
 }
 
-/// The `status` that an object should have, if it differs from the one that it has.
+/// What the `status` of an object should have, if it differs from what it has.
 pub fn wanted(
+    object: &Value,
+    verdict: &Verdict,
+    refused: Option<&Refused>,
+    now: &str,
+) -> Option<Value> {
+    let conditions = judgement(object, verdict, refused, now);
+    let Some(addresses) = &verdict.addresses else {
+        return conditions;
+    };
+    let mut status = conditions.unwrap_or_else(|| json!({}));
+    status["addresses"] = json!(addresses);
+    Some(status)
+}
+
+/// The conditions that an object should have, if they differ from those that it has.
+fn judgement(
     object: &Value,
     verdict: &Verdict,
     refused: Option<&Refused>,
@@ -231,7 +248,7 @@ mod tests {
                 path: "spec.hosts".into(),
                 reason: "must not be empty".into(),
             }],
-            unsupported: Vec::new(),
+            ..Verdict::default()
         }
     }
 
@@ -262,6 +279,20 @@ mod tests {
         assert_eq!(status["observedGeneration"], 2);
         let later = "2026-01-02T04:00:00Z";
         assert_eq!(wanted(&object(&status), &bad(), None, later), None);
+    }
+
+    #[test]
+    fn an_address_is_recorded_with_or_without_conditions() {
+        let addresses = vec![json!({ "value": "240.240.0.1", "host": "a.com" })];
+        let with = |verdict: Verdict| Verdict {
+            addresses: Some(addresses.clone()),
+            ..verdict
+        };
+        let status = wanted(&object(&Value::Null), &with(good()), None, NOW);
+        assert_eq!(status, Some(json!({ "addresses": addresses })));
+        let status = wanted(&object(&Value::Null), &with(bad()), None, NOW).expect("a status");
+        assert_eq!(status["addresses"], json!(addresses));
+        assert_eq!(status["conditions"][0]["status"], "False");
     }
 
     #[test]

@@ -7,15 +7,26 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::net::IpAddr;
+use std::time::Duration;
 
-use lateen_decide::{Decision, Facts, Scratch, Store};
+use lateen_decide::hash::hash_of;
+use lateen_decide::{
+    Cluster, Counted, Decision, Facts, Millis, Outcome, Pick, Scratch, Store, Upstream,
+};
+use lateen_model::balancer::{Algorithm, ConsistentHash, HashKey, HashTable, LoadBalancer};
+use lateen_model::destination::{DestinationRule, PortPolicy, Subset, TrafficPolicy};
+use lateen_model::endpoint::{Endpoint, Endpoints, Health};
 use lateen_model::http::{HeaderRules, HttpAction, HttpRule};
+use lateen_model::pool::{ConnectionPool, HttpPool, OutlierDetection};
 use lateen_model::route::{
     Destination, GatewayRef, HttpMatch, StringMatch, ValueMatch, VirtualService,
     WeightedDestination,
 };
 use lateen_model::service::{ExportTo, Registry, Resolution, Service, ServiceKey, ServicePort};
-use lateen_model::{Body, Host, HostPattern, Protocol, Resource, ResourceName, Source};
+use lateen_model::{
+    Body, Host, HostPattern, Labels, Percent, Protocol, Resource, ResourceName, Source,
+};
 
 thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
@@ -180,4 +191,136 @@ fn a_decision_allocates_nothing_once_its_space_has_grown() {
         assert!(round == 0 || COUNT.get() == before, "round {round}");
     }
     assert_eq!(forwarded, 10 * 5);
+}
+
+/// A subset with every kind of care: limits, outlier detection, an algorithm.
+fn subset(name: &str, algorithm: Algorithm) -> Subset {
+    let pool = ConnectionPool {
+        http: HttpPool {
+            max_requests: Some(100),
+            ..HttpPool::default()
+        },
+        ..ConnectionPool::default()
+    };
+    let detection = OutlierDetection {
+        consecutive_5xx: 1,
+        consecutive_gateway_errors: 1,
+        splits_local_origin: false,
+        consecutive_local_origin: 1,
+        error_codes: Vec::new(),
+        interval: Duration::from_secs(10),
+        base_ejection_time: Duration::from_secs(30),
+        max_ejection: Percent::from_millionths(500_000),
+        min_health: Percent::from_millionths(500_000),
+    };
+    let port_default = PortPolicy {
+        load_balancer: Some(LoadBalancer {
+            algorithm,
+            ..LoadBalancer::default()
+        }),
+        connection_pool: Some(pool),
+        outlier_detection: Some(detection),
+        tls: None,
+    };
+    Subset {
+        name: name.into(),
+        labels: Labels::new(),
+        policy: TrafficPolicy {
+            port_default,
+            ..TrafficPolicy::default()
+        },
+    }
+}
+
+fn store_with_endpoints() -> Store {
+    let mut store = store();
+    let host = Host::new("reviews.default.svc.cluster.local");
+    let hashed = Algorithm::ConsistentHash(ConsistentHash {
+        key: HashKey::SourceIp,
+        table: HashTable::Ring { minimum_size: 1024 },
+    });
+    let rule = DestinationRule {
+        namespace: "default".into(),
+        host: HostPattern::Exact(host.clone()),
+        export_to: ExportTo::All,
+        workload_selector: None,
+        policy: TrafficPolicy::default(),
+        subsets: vec![subset("v1", Algorithm::LeastRequest), subset("v2", hashed)],
+    };
+    let resource = Resource {
+        name: ResourceName("DestinationRule".into()),
+        source: Source::default(),
+        body: Body::DestinationRule(rule),
+    };
+    store.apply(resource).expect("the resource is valid");
+    let endpoints = (1..=8_u8).map(|last| Endpoint {
+        address: IpAddr::from([10, 1, 0, last]),
+        ports: vec![(9080, 9080)],
+        labels: Labels::new(),
+        weight: u32::from(last),
+        health: Health::Ready,
+        locality: String::new(),
+        is_meshed: true,
+        service_account: String::new(),
+    });
+    store.apply_endpoints(Endpoints {
+        service: ServiceKey {
+            namespace: "default".into(),
+            host,
+        },
+        endpoints: endpoints.collect(),
+    });
+    store
+}
+
+/// An attempt, and its retry.
+fn attempt(cluster: &Cluster, now: Millis) -> bool {
+    let Some(_request) = cluster.permit(Counted::Request) else {
+        return false;
+    };
+    let mut rotation = 0;
+    let context = Pick {
+        now,
+        hash: cluster.hash_policy().map(|_| hash_of(&now.0.to_le_bytes())),
+        ..Pick::default()
+    };
+    let Some(first) = cluster.pick(&context, &mut rotation, || now.0 << 50) else {
+        return false;
+    };
+    cluster.record(first, Outcome::Answered(503), now);
+    let _retry = cluster.permit(Counted::Retry);
+    let tried = [first.address];
+    let context = Pick {
+        tried: &tried,
+        ..context
+    };
+    let second = cluster.pick(&context, &mut rotation, || now.0 << 40);
+    second.is_some_and(|second| !cluster.record(second, Outcome::Answered(200), now))
+}
+
+#[test]
+fn choosing_an_endpoint_allocates_nothing() {
+    let plan = store_with_endpoints().compile();
+    let clusters: Vec<_> = plan
+        .clusters()
+        .filter(|cluster| !cluster.subset.is_empty())
+        .collect();
+    assert_eq!(clusters.len(), 2);
+    let before = COUNT.get();
+    let mut answered = 0;
+    for now in 1..=1000 {
+        for cluster in &clusters {
+            answered += u32::from(attempt(cluster, Millis(now * 100)));
+        }
+    }
+    assert_eq!(COUNT.get(), before);
+    assert_eq!(answered, 2000);
+    for cluster in clusters {
+        let Upstream::Endpoints(set) = &cluster.upstream else {
+            panic!("it has endpoints");
+        };
+        let out = set.all().iter();
+        let out = out.filter(|one| one.status.ejected_until().is_some());
+        assert!(out.count() > 3, "{}", cluster.name);
+    }
 }

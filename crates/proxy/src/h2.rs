@@ -79,7 +79,7 @@ const MOST_LOCAL_RESETS: usize = 100;
 /// What is spoken to an upstream: what its policy asks for, else what is declared for its port;
 /// where nothing is, what the client speaks, as a sidecar is to be transparent. A gateway's clients
 /// say nothing about what is behind it, and HTTP/1.1 is understood everywhere.
-pub fn upstream_protocol(target: Target<'_>, is_client_http2: bool, door: Door) -> Version {
+pub fn upstream_protocol(target: &Target<'_>, is_client_http2: bool, door: Door) -> Version {
     let wanted = match target.cluster {
         Some(cluster) => cluster.policy.http_version,
         None => match target.declared {

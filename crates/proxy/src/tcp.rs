@@ -87,7 +87,7 @@ pub async fn serve_undeclared(
     if takes_http && verdict == Verdict::Http1 {
         // Nothing was said on it, so the first request may use it.
         if let Ok(target) = course.target {
-            let mut connection = upstream::Connection::from(upstream.transport);
+            let mut connection = Box::new(upstream::Connection::from(upstream.transport));
             connection.permit = target.permit;
             worker.pools.checkin(target.key, connection, clock::now());
         }

@@ -16,8 +16,11 @@ mod world;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::time::Duration;
 
 use lateen_model::Protocol;
+use lateen_model::http::HttpRule;
+use lateen_model::retry::{Retries, RetryOn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::world::{Peer, World, run};
@@ -69,13 +72,32 @@ async fn pass(from: &mut Peer, text: &[u8], to: &mut Peer, ending: &[u8], room: 
     }
 }
 
-fn allocations_of(request: &'static [u8], ending: &'static [u8], response: &'static [u8]) -> u64 {
+/// A rule with every time limit, and retries of its own.
+fn limited() -> HttpRule {
+    HttpRule {
+        timeout: Some(Duration::from_secs(10)),
+        retries: Some(Retries {
+            attempts: 3,
+            per_try_timeout: Some(Duration::from_secs(2)),
+            conditions: vec![RetryOn::ServerError, RetryOn::Unavailable],
+            ..Retries::default_policy()
+        }),
+        ..world::to("web")
+    }
+}
+
+fn allocations_of(
+    rule: HttpRule,
+    request: &'static [u8],
+    ending: &'static [u8],
+    response: &'static [u8],
+) -> u64 {
     let counted = Cell::new(0);
     run(async || {
         let mut world = World::gateway();
         world
             .service("web", Protocol::Http, &["10.0.1.1"])
-            .route_all_to("web");
+            .rule(rule);
         let mut client = world.client();
         client.stream.write_all(request).await.expect("write");
         let mut web = world.upstream().await;
@@ -103,7 +125,12 @@ fn allocations_of(request: &'static [u8], ending: &'static [u8], response: &'sta
 
 #[test]
 fn an_exchange_in_steady_state_allocates_nothing() {
-    assert_eq!(allocations_of(REQUEST, b"\r\n\r\n", RESPONSE), 0, "GET");
-    assert_eq!(allocations_of(POST, b"hello there", RESPONSE), 0, "POST");
-    assert_eq!(allocations_of(REQUEST, b"\r\n\r\n", CHUNKED), 0, "chunks");
+    for rule in [world::to("web"), limited()] {
+        let get = allocations_of(rule.clone(), REQUEST, b"\r\n\r\n", RESPONSE);
+        assert_eq!(get, 0, "GET");
+        let post = allocations_of(rule.clone(), POST, b"hello there", RESPONSE);
+        assert_eq!(post, 0, "POST");
+        let chunks = allocations_of(rule, REQUEST, b"\r\n\r\n", CHUNKED);
+        assert_eq!(chunks, 0, "chunks");
+    }
 }

@@ -13,11 +13,13 @@
 mod cache;
 mod connection;
 mod publisher;
+mod scope;
 mod service;
 mod stats;
 
-pub use cache::{Audience, Change};
+pub use cache::{Audience, Change, View};
 pub use connection::{Refusal, SubscriptionStatus};
 pub use publisher::{ConnectionStatus, Publisher};
+pub use scope::{Import, Scope, Subject};
 pub use service::{Service, serve};
 pub use stats::{Histogram, Stats};

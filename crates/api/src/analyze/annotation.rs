@@ -357,7 +357,11 @@ pub(super) fn analyze(set: &Set<'_>, findings: &mut Findings) {
             findings,
         );
     }
-    for workload in set.workloads().iter().filter(|workload| !workload.is_pod()) {
+    for workload in set
+        .written_workloads()
+        .iter()
+        .filter(|workload| !workload.is_pod())
+    {
         let path = workload.metadata_path;
         check(
             workload.subject,

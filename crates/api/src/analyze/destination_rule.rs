@@ -11,6 +11,10 @@ pub(super) fn analyze(set: &Set<'_>, findings: &mut Findings) {
     let workloads = set.workloads();
     let routes = set.virtual_services();
     for rule in set.destination_rules() {
+        // That it is missing is validation's to say, once.
+        if rule.spec.host.is_empty() {
+            continue;
+        }
         let namespace = rule.subject.namespace;
         let pattern = set.pattern(&rule.spec.host, namespace);
         let behind = services.matching(&pattern);

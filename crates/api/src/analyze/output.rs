@@ -27,8 +27,9 @@ impl Suppression {
                 object: object.to_owned(),
             }),
             _ => Err(format!(
-                "{text:?} is not a suppression; write it as in \"IST0102=Namespace default\" or \
-                 \"IST0101=VirtualService reviews.default\""
+                "{text:?} is not a suppression; write CODE=KIND NAME.NAMESPACE, as in \
+                 \"IST0102=Namespace default\" or \"IST0101=VirtualService reviews.default\"; `*` \
+                 stands for anything"
             )),
         }
     }

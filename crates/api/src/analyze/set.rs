@@ -219,6 +219,28 @@ impl<'a> Set<'a> {
         self.subjects.iter().filter_map(workload).collect()
     }
 
+    /// The workloads that people write: not those that another one among the objects makes, as a
+    /// Deployment makes ReplicaSets and these make Pods.
+    pub(super) fn written_workloads(&self) -> Vec<Workload<'_>> {
+        let mut workloads = self.workloads();
+        let names: BTreeSet<(&str, &str, &str)> = workloads
+            .iter()
+            .map(|workload| workload.subject)
+            .map(|it| (it.namespace, it.object.kind(), it.object.name()))
+            .collect();
+        workloads.retain(|workload| {
+            let namespace = workload.subject.namespace;
+            let metadata = &workload.subject.object.0["metadata"];
+            let owners = metadata["ownerReferences"].as_array().into_iter().flatten();
+            !owners.into_iter().any(|owner| {
+                let text = |key: &str| owner[key].as_str().unwrap_or_default();
+                owner["controller"] == true
+                    && names.contains(&(namespace, text("kind"), text("name")))
+            })
+        });
+        workloads
+    }
+
     /// Labels of a namespace, if it is among the objects.
     pub(super) fn namespace_labels(&self, name: &str) -> Option<Labels> {
         let namespace = self

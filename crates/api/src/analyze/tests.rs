@@ -3,10 +3,14 @@ use super::*;
 const BOOKINFO: &str = include_str!("../../../../samples/bookinfo/platform/kube/bookinfo.yaml");
 const GATEWAY: &str = include_str!("../../../../samples/bookinfo/networking/bookinfo-gateway.yaml");
 const ALL: &str = include_str!("../../../../samples/bookinfo/networking/destination-rule-all.yaml");
+const ALL_MTLS: &str =
+    include_str!("../../../../samples/bookinfo/networking/destination-rule-all-mtls.yaml");
 const ALL_V1: &str =
     include_str!("../../../../samples/bookinfo/networking/virtual-service-all-v1.yaml");
 const SPLIT: &str =
     include_str!("../../../../samples/bookinfo/networking/virtual-service-reviews-80-20.yaml");
+const QUARTER: &str =
+    include_str!("../../../../samples/bookinfo/networking/virtual-service-reviews-75-25.yaml");
 
 /// The messages about files, beside what an installation has.
 fn messages(files: &[&str]) -> Vec<Message> {
@@ -39,31 +43,41 @@ fn networking(kind: &str, name: &str, spec: &str) -> String {
 fn bookinfo_has_no_problem() {
     assert_eq!(messages(&[BOOKINFO]), []);
     assert_eq!(messages(&[BOOKINFO, GATEWAY]), []);
-    assert_eq!(found(&[BOOKINFO, ALL, SPLIT]), [""; 0]);
-    assert_eq!(found(&[BOOKINFO, ALL, ALL_V1]), [""; 0]);
+    for routes in [SPLIT, QUARTER, ALL_V1] {
+        assert_eq!(messages(&[BOOKINFO, ALL, routes]), []);
+    }
+    let mutual = messages(&[BOOKINFO, ALL_MTLS]);
+    assert!(mutual.iter().all(|m| m.code.id != "IST0173"), "{mutual:?}");
 }
 
 #[test]
 fn subsets_that_are_prepared_but_select_no_pods_are_warnings_until_they_are_used() {
-    let unused = messages(&[BOOKINFO, ALL]);
-    assert!(
-        unused
-            .iter()
-            .all(|m| m.code.id == "IST0173" && m.level == Level::Warning),
-        "{unused:?}"
-    );
+    let rule = "
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: ratings}
+spec:
+  host: ratings
+  subsets:
+  - {name: v1, labels: {version: v1}}
+  - {name: v2, labels: {version: v2}}
+";
+    let unused: Vec<String> = messages(&[BOOKINFO, rule])
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let text =
+        "[IST0173] (DestinationRule default/ratings 1.yaml:9) the subset \"v2\" selects no pods";
+    assert_eq!(unused, [format!("Warning {text}")]);
     let route = networking(
         "VirtualService",
         "ratings",
         "{hosts: [ratings], http: [{route: [{destination: {host: ratings, subset: v2}}]}]}",
     );
-    let used = messages(&[BOOKINFO, ALL, &route]);
+    let used = messages(&[BOOKINFO, rule, &route]);
     let errors: Vec<&Message> = used.iter().filter(|m| m.level == Level::Error).collect();
     assert_eq!(errors.len(), 1);
-    assert_eq!(
-        errors[0].to_string(),
-        "Error [IST0173] (DestinationRule default/ratings 1.yaml:41) the subset \"v2\" selects no pods"
-    );
+    assert_eq!(errors[0].to_string(), format!("Error {text}"));
 }
 
 #[test]
@@ -219,7 +233,6 @@ items:
 - {apiVersion: v1, kind: Pod, metadata: {name: meshed, namespace: shop}, spec: {initContainers: [{name: istio-proxy}], containers: [{name: app}]}}
 - {apiVersion: v1, kind: Pod, metadata: {name: no, namespace: shop, labels: {sidecar.istio.io/inject: 'false'}}, spec: {containers: [{name: app}]}}
 - {apiVersion: v1, kind: Pod, metadata: {name: host, namespace: shop}, spec: {hostNetwork: true, containers: [{name: app}]}}
-- {apiVersion: v1, kind: Pod, metadata: {name: root, namespace: plain}, spec: {containers: [{name: app, securityContext: {runAsUser: 1337}}]}}
 ";
     let all: Vec<String> = messages(&[text])
         .iter()
@@ -230,10 +243,57 @@ items:
         [
             "IST0103 Pod shop/bare 0.yaml:9",
             "IST0123 Namespace both 0.yaml:7",
-            "IST0144 Pod plain/root 0.yaml:13",
             "IST0102 Namespace plain 0.yaml:5",
         ]
     );
+}
+
+#[test]
+fn the_proxys_user_is_told_once_and_only_where_a_proxy_is() {
+    let owned = |kind: &str, name: &str| {
+        format!(
+            "namespace: shop, ownerReferences: [{{apiVersion: v1, kind: {kind}, name: {name}, controller: true}}]"
+        )
+    };
+    let pod = "{containers: [{name: app, securityContext: {runAsUser: 1337}}]}";
+    let text = format!(
+        "
+apiVersion: v1
+kind: List
+items:
+- {{apiVersion: v1, kind: Namespace, metadata: {{name: shop, labels: {{istio-injection: enabled}}}}}}
+- {{apiVersion: v1, kind: Namespace, metadata: {{name: plain, labels: {{istio-injection: disabled}}}}}}
+- {{apiVersion: apps/v1, kind: Deployment, metadata: {{name: web, namespace: shop}}, spec: {{template: {{spec: {pod}}}}}}}
+- {{apiVersion: apps/v1, kind: ReplicaSet, metadata: {{name: web-1, {}}}, spec: {{template: {{spec: {pod}}}}}}}
+- {{apiVersion: v1, kind: Pod, metadata: {{name: web-1-a, {}, labels: {{sidecar.istio.io/inject: 'false'}}}}, spec: {pod}}}
+- {{apiVersion: v1, kind: Pod, metadata: {{name: bare, namespace: plain}}, spec: {pod}}}
+- {{apiVersion: apps/v1, kind: Deployment, metadata: {{name: istiod, namespace: istio-system}}, spec: {{template: {{spec: {pod}}}}}}}
+- {{apiVersion: apps/v1, kind: Deployment, metadata: {{name: far, namespace: elsewhere}}, spec: {{template: {{spec: {pod}}}}}}}
+",
+        owned("Deployment", "web"),
+        owned("ReplicaSet", "web-1"),
+    );
+    let all: Vec<String> = messages(&[&text])
+        .iter()
+        .filter(|m| m.code.id == "IST0144")
+        .map(Message::origin)
+        .collect();
+    assert_eq!(all, ["Deployment elsewhere/far", "Deployment shop/web"]);
+}
+
+#[test]
+fn a_host_that_is_empty_is_one_fault() {
+    let route = networking(
+        "VirtualService",
+        "r",
+        "{hosts: [reviews], http: [{route: [{destination: {host: ''}}]}]}",
+    );
+    assert_eq!(
+        found(&[BOOKINFO, &route]),
+        ["IST0106 spec.http[0].route[0].destination.host"]
+    );
+    let rule = networking("DestinationRule", "r", "{host: ''}");
+    assert_eq!(found(&[BOOKINFO, &rule]), ["IST0106 spec.host"]);
 }
 
 #[test]

@@ -87,6 +87,10 @@ fn destinations(
 ) {
     let namespace = routes.subject.namespace;
     visit(&routes.spec, |destination, path| {
+        // That it is missing is validation's to say, once.
+        if destination.host.is_empty() {
+            return;
+        }
         let host = context.set.host(&destination.host, namespace);
         let services = context.services.find(&host);
         if services.is_empty() {

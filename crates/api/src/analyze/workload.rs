@@ -19,7 +19,15 @@ pub(super) fn analyze(set: &Set<'_>, findings: &mut Findings) {
         if workload.is_pod() && !set.is_system(workload.subject.namespace) {
             missing_proxy(workload, set, findings);
         }
-        application_uid(workload, findings);
+    }
+    for workload in &set.written_workloads() {
+        // Where it cannot be known, as in a file without its namespace, a proxy is likely.
+        let is_meshed = has_proxy(workload)
+            || !set.is_system(workload.subject.namespace)
+                && is_to_be_injected(workload, set).unwrap_or(true);
+        if is_meshed {
+            application_uid(workload, findings);
+        }
     }
 }
 
@@ -52,31 +60,33 @@ fn injection_of_namespace(namespace: &Subject<'_>, findings: &mut Findings) {
 
 /// A pod that was made before its namespace was labelled, or while the injector was away.
 fn missing_proxy(pod: &Workload<'_>, set: &Set<'_>, findings: &mut Findings) {
-    let Some(labels) = set.namespace_labels(pod.subject.namespace) else {
-        return;
-    };
+    let phase = pod.subject.object.0["status"]["phase"].as_str();
+    let is_over = matches!(phase, Some("Succeeded" | "Failed"));
+    if is_to_be_injected(pod, set) == Some(true) && !has_proxy(pod) && !is_over {
+        let text = "has no proxy although its namespace is injected; restart it, for example by `kubectl rollout restart` of its deployment";
+        findings.add(&code::POD_MISSING_PROXY, pod.subject, "", text);
+    }
+}
+
+/// Answers whether pods of a workload get a proxy; `None` if their namespace is not known.
+fn is_to_be_injected(workload: &Workload<'_>, set: &Set<'_>) -> Option<bool> {
+    let labels = set.namespace_labels(workload.subject.namespace)?;
     let is_injected_namespace = match labels.get("istio-injection").map(String::as_str) {
         Some(value) => value == "enabled",
         None => labels.contains_key("istio.io/rev"),
     };
-    let own = pod
+    let own = workload
         .labels
         .get(INJECT)
-        .or_else(|| pod.annotations.get(INJECT))
-        .map(String::as_str);
-    let should_have = match own {
-        Some(value) => value == "true",
-        None => is_injected_namespace,
-    };
-    let phase = pod.subject.object.0["status"]["phase"].as_str();
-    let is_over = matches!(phase, Some("Succeeded" | "Failed"));
-    let has_proxy = pod
+        .or_else(|| workload.annotations.get(INJECT));
+    let is_wanted = own.map_or(is_injected_namespace, |value| value == "true");
+    Some(is_wanted && workload.pod["hostNetwork"] != true)
+}
+
+fn has_proxy(workload: &Workload<'_>) -> bool {
+    workload
         .containers()
-        .any(|(_, _, container)| container["name"] == "istio-proxy");
-    if should_have && !has_proxy && !is_over && pod.pod["hostNetwork"] != true {
-        let text = "has no proxy although its namespace is injected; restart it, for example by `kubectl rollout restart` of its deployment";
-        findings.add(&code::POD_MISSING_PROXY, pod.subject, "", text);
-    }
+        .any(|(_, _, container)| container["name"] == "istio-proxy")
 }
 
 fn application_uid(workload: &Workload<'_>, findings: &mut Findings) {

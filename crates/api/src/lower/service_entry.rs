@@ -6,11 +6,35 @@ use ipnet::IpNet;
 use lateen_model::endpoint::{Endpoint, Endpoints};
 use lateen_model::service::{DnsEndpoint, Registry, Resolution, Service, ServiceKey, ServicePort};
 use lateen_model::{Body, Host, Protocol, Resource, ResourceName};
+use serde_json::Value;
 
 use super::{Context, Lowered, Workload, export_to, port};
 use crate::object::Object;
 use crate::spec::service_entry as spec;
 use crate::validate::subnet;
+
+/// The label by which a ServiceEntry refuses addresses.
+const AUTO_ALLOCATE: &str = "networking.istio.io/enable-autoallocate-ip";
+
+/// The hosts of a ServiceEntry that an address is to be allocated for, as Istio does: those of one
+/// that has none, unless clients look them up themselves. A wildcard has no address.
+pub fn hosts_without_address(object: &Value) -> Vec<String> {
+    let spec = &object["spec"];
+    let has_addresses = spec["addresses"]
+        .as_array()
+        .is_some_and(|list| !list.is_empty());
+    let resolution = spec["resolution"].as_str().unwrap_or("NONE");
+    let is_refused = Object(object).label(AUTO_ALLOCATE) == Some("false");
+    if has_addresses || is_refused || matches!(resolution, "NONE" | "DYNAMIC_DNS") {
+        return Vec::new();
+    }
+    let hosts = spec["hosts"].as_array().into_iter().flatten();
+    let hosts = hosts.filter_map(Value::as_str);
+    hosts
+        .filter(|host| !host.starts_with('*'))
+        .map(str::to_owned)
+        .collect()
+}
 
 /// Lowers a spec that was checked. `workloads` are those that its selector selects.
 pub(super) fn lower(
@@ -84,7 +108,7 @@ fn service(
     };
     Service {
         registry: Registry::ServiceEntry,
-        addresses: addresses(spec, object, &key),
+        addresses: addresses(spec, object, &key, context),
         ports: ports.collect(),
         resolution,
         is_external: spec.location.unwrap_or_default() == spec::Location::MeshExternal,
@@ -103,14 +127,24 @@ fn protocol(entry: &spec::ServicePort) -> Protocol {
         .unwrap_or_else(|| Protocol::select(port(entry.number), &entry.name, None))
 }
 
-/// The virtual addresses: those of the user, else those that were allocated (in `status`).
-fn addresses(spec: &spec::ServiceEntry, object: Object<'_>, key: &ServiceKey) -> Vec<IpNet> {
+/// The virtual addresses: those of the user, else those that were allocated (in `status`). The
+/// latter are for proxies that answer DNS: an application that looks the host up elsewhere dials
+/// other addresses, and must be met there.
+fn addresses(
+    spec: &spec::ServiceEntry,
+    object: Object<'_>,
+    key: &ServiceKey,
+    context: &Context<'_>,
+) -> Vec<IpNet> {
     if !spec.addresses.is_empty() {
         return spec
             .addresses
             .iter()
             .filter_map(|text| subnet(text).ok())
             .collect();
+    }
+    if !context.settings.uses_allocated_addresses {
+        return Vec::new();
     }
     let allocated = object.0["status"]["addresses"].as_array();
     let is_for_host = |host: &str| host.is_empty() || Host::new(host) == key.host;

@@ -267,9 +267,15 @@ fn a_delegate_has_a_resource_without_hosts() {
 
 #[test]
 fn kinds_without_resources_yield_none() {
-    let sidecar = spec("Sidecar", "{egress: [{hosts: ['./*']}]}");
+    let telemetry = json!({
+        "apiVersion": "telemetry.istio.io/v1",
+        "kind": "Telemetry",
+        "metadata": {"name": "x", "namespace": "shop"},
+        "spec": {},
+    });
+    let telemetry = lower(&telemetry, &Settings::default()).unwrap();
     assert_eq!(
-        (sidecar.resources.len(), sidecar.unsupported),
+        (telemetry.resources.len(), telemetry.unsupported),
         (0, vec!["spec".to_owned()])
     );
     let entry = spec("WorkloadEntry", "{address: 10.0.0.1}");
@@ -461,8 +467,8 @@ fn dns_entries_look_up_their_endpoints_or_their_host() {
 }
 
 #[test]
-fn allocated_addresses_are_used_where_the_user_gave_none() {
-    let lowered = lowered(
+fn allocated_addresses_are_used_where_the_user_gave_none_and_proxies_answer_dns() {
+    let entry = object(
         "
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
@@ -471,9 +477,41 @@ spec: {hosts: [a.com, b.com], resolution: DNS, ports: [{number: 80, name: http, 
 status: {addresses: [{value: 240.240.0.1, host: a.com}, {value: 240.240.0.2, host: b.com}]}
 ",
     );
+    let mut settings = Settings::default();
+    let addresses = |settings: &Settings| {
+        let lowered = lower(&entry, settings).unwrap();
+        services(&lowered)[1].addresses.clone()
+    };
+    assert_eq!(addresses(&settings), []);
+    settings.uses_allocated_addresses = true;
     assert_eq!(
-        services(&lowered)[1].addresses,
-        ["240.240.0.2/32".parse().unwrap()]
+        addresses(&settings),
+        ["240.240.0.2/32".parse::<ipnet::IpNet>().unwrap()]
+    );
+}
+
+#[test]
+fn an_address_is_allocated_for_hosts_that_the_mesh_resolves() {
+    let hosts = |spec: &str, labels: &Value| {
+        let entry = json!({"metadata": {"labels": labels}, "spec": object(spec)});
+        hosts_without_address(&entry)
+    };
+    let none = json!({});
+    assert_eq!(
+        hosts("{hosts: [a.com, '*.b.com'], resolution: DNS}", &none),
+        ["a.com"]
+    );
+    assert_eq!(
+        hosts("{hosts: [a.com], resolution: STATIC}", &none),
+        ["a.com"]
+    );
+    assert_eq!(hosts("{hosts: [a.com]}", &none), [""; 0]);
+    let own = "{hosts: [a.com], resolution: DNS, addresses: [10.0.0.1]}";
+    assert_eq!(hosts(own, &none), [""; 0]);
+    let refuses = json!({"networking.istio.io/enable-autoallocate-ip": "false"});
+    assert_eq!(
+        hosts("{hosts: [a.com], resolution: DNS}", &refuses),
+        [""; 0]
     );
 }
 

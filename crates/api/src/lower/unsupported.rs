@@ -27,6 +27,15 @@ const POLICY_PLACES: &[&str] = &[
     "spec.subsets[].trafficPolicy.portLevelSettings[]",
 ];
 
+/// Fields of Sidecars. Hosts of an entry with a port are imported for every port.
+const SIDECAR: &[&str] = &[
+    "spec.egress[].port",
+    "spec.egress[].bind",
+    "spec.ingress[]",
+    "spec.inboundConnectionPool",
+    "spec.outboundTrafficPolicy.egressProxy",
+];
+
 const SERVICE_ENTRY: &[&str] = &["spec.subjectAltNames", "spec.endpoints[].network"];
 
 /// The fields of `object` that are set, but not in effect in this version.
@@ -61,6 +70,17 @@ pub(crate) fn fields(kind: &Kind, object: &Value) -> Vec<String> {
             if object["spec"]["resolution"] == "DYNAMIC_DNS" {
                 found.push("spec.resolution".into());
             }
+        }
+        "Sidecar" => {
+            for row in SIDECAR {
+                collect(object, row, String::new(), &mut found);
+            }
+            let modes = "spec.egress[].captureMode";
+            visit(object, modes, String::new(), &mut |path, mode| {
+                if mode == "NONE" {
+                    found.push(path);
+                }
+            });
         }
         // A WorkloadEntry is in effect through the ServiceEntries that select it.
         "WorkloadEntry" => collect(object, "spec.network", String::new(), &mut found),

@@ -60,6 +60,8 @@ defaultConfig:
     assert_eq!(proxy.settings["concurrency"], 2);
     assert_eq!(proxy.settings["terminationDrainDuration"], "20s");
     assert_eq!(proxy.environment["ISTIO_META_DNS_CAPTURE"], "true");
+    assert!(config.settings.uses_allocated_addresses);
+    assert!(!valid("").settings.uses_allocated_addresses);
 }
 
 #[test]

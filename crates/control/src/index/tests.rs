@@ -12,6 +12,8 @@ use serde_json::json;
 
 use super::*;
 
+mod scoping;
+
 fn index() -> Index {
     let place = Place {
         cluster: "Kubernetes".into(),
@@ -195,7 +197,7 @@ fn names(changes: &[Change]) -> Vec<String> {
     let name = |change: &Change| match change {
         Change::Set { kind, name, .. } => format!("{kind} {name}"),
         Change::Remove { kind, name } => format!("gone {kind} {name}"),
-        Change::Label { name, .. } => format!("label {name}"),
+        Change::View { name, .. } => format!("view {name}"),
     };
     changes.iter().map(name).collect()
 }
@@ -577,6 +579,46 @@ fn rules_go_to_the_kind_of_proxy_that_they_are_for() {
     assert_eq!(role("both"), None);
 }
 
+#[test]
+fn a_service_entry_without_addresses_is_given_some_and_keeps_them() {
+    let external = || {
+        istio(
+            "ServiceEntry",
+            "external",
+            "2026-01-01T00:00:00Z",
+            &json!({
+                "hosts": ["a.com"], "resolution": "DNS",
+                "ports": [{ "number": 443, "name": "tls", "protocol": "TLS" }],
+            }),
+        )
+    };
+    let object = ObjectRef {
+        kind: "ServiceEntry".into(),
+        namespace: "default".into(),
+        name: "external".into(),
+    };
+    let mut index = with([external()]);
+    let recorded = |index: &Index| index.verdict(&object).unwrap().addresses.clone();
+    let given = recorded(&index).expect("an address");
+    let name = "Service/default/a.com";
+    assert_eq!(model_service(&index, name).addresses, []);
+    let mesh = "defaultConfig: {proxyMetadata: {ISTIO_META_DNS_CAPTURE: 'true'}}";
+    index.set_mesh(MeshConfig::default().read(mesh).unwrap());
+    index.settle();
+    let address = given[0]["value"].as_str().unwrap();
+    let addresses = model_service(&index, name).addresses;
+    assert_eq!(addresses[0].addr().to_string(), address);
+    // What the API server brings back changes nothing.
+    let Input::Istio(mut value) = external() else {
+        panic!("it is one");
+    };
+    value["status"] = json!({ "addresses": given });
+    index.apply(Input::Istio(value));
+    index.settle();
+    assert_eq!(recorded(&index), None);
+    assert_eq!(model_service(&index, name).addresses, addresses);
+}
+
 /// One event of a history: an object of the pool is applied in one of two states, or deleted.
 fn history() -> impl Strategy<Value = Vec<(usize, u8)>> {
     proptest::collection::vec((0..pool(0).len(), 0..3u8), 0..40)
@@ -603,6 +645,32 @@ fn pool(state: u8) -> Vec<Input> {
             &[("10.244.0.5", if state == 0 { "p2" } else { "p1" }, ready())],
         ),
         Input::Node("n1".into(), format!("r/{version}")),
+        istio(
+            "Sidecar",
+            "sc",
+            "2026-01-01T00:00:00Z",
+            &json!({
+                "workloadSelector": { "labels": { "version": "v2" } },
+                "egress": [{ "hosts": [format!("{version}/*"), "./root.com".to_owned()] }],
+                "outboundTrafficPolicy": { "mode": if state == 0 { "ALLOW_ANY" } else { "REGISTRY_ONLY" } },
+            }),
+        ),
+        istio(
+            "VirtualService",
+            "root",
+            "2026-01-01T00:00:00Z",
+            &json!({
+                "hosts": ["root.com"],
+                "exportTo": if state == 0 { json!(["."]) } else { json!(["*"]) },
+                "http": [{ "delegate": { "name": "part" } }],
+            }),
+        ),
+        istio(
+            "VirtualService",
+            "part",
+            "2026-01-01T00:00:00Z",
+            &json!({ "http": [{ "route": [{ "destination": { "host": version } }] }] }),
+        ),
         entry("e1", "2026-01-01T00:00:00Z", 80 + u16::from(state)),
         entry("e2", "2026-01-02T00:00:00Z", 90),
         istio(
@@ -677,6 +745,7 @@ proptest! {
     ) {
         let mut stepwise = index();
         let mut published = BTreeMap::new();
+        let mut views = BTreeMap::new();
         let mut publish = |changes: Vec<Change>| for change in changes {
             match change {
                 Change::Set { kind, name, bytes, audience } => {
@@ -685,7 +754,9 @@ proptest! {
                 Change::Remove { kind, name } => {
                     published.remove(&(kind, name));
                 }
-                Change::Label { .. } => {}
+                Change::View { name, view, .. } => {
+                    views.insert(name, view);
+                }
             }
         };
         for (event, settles) in events.iter().zip(settle) {
@@ -704,9 +775,17 @@ proptest! {
         for event in last {
             play(&mut at_once, event);
         }
-        at_once.settle();
+        let changes = at_once.settle();
 
         prop_assert_eq!(owned(&stepwise), owned(&at_once));
+        views.retain(|_, view| view.is_some());
+        let mut views_at_once = BTreeMap::new();
+        for change in changes {
+            if let Change::View { name, view, .. } = change && view.is_some() {
+                views_at_once.insert(name, view);
+            }
+        }
+        prop_assert_eq!(views, views_at_once);
         let published: BTreeMap<_, _> = published
             .into_iter()
             .map(|((kind, name), value)| (OutputName { kind, name }, value))

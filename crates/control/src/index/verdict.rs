@@ -13,21 +13,25 @@ pub struct Verdict {
     pub errors: Vec<Problem>,
     /// Fields that are set, but not in effect in this version.
     pub unsupported: Vec<String>,
+    /// `status.addresses` of a ServiceEntry, if it is to be written.
+    pub addresses: Option<Vec<Value>>,
 }
 
 impl Verdict {
-    pub(super) fn of(value: &Value, lowered: Result<Lowered, Error>) -> Self {
+    pub(super) fn of(value: &Value, lowered: &Result<Lowered, Error>) -> Self {
         let generation = Object(value).source().generation;
         match lowered {
             Ok(lowered) => Self {
                 generation,
                 errors: Vec::new(),
-                unsupported: lowered.unsupported,
+                unsupported: lowered.unsupported.clone(),
+                addresses: None,
             },
             Err(Error::Invalid { report, .. }) => Self {
                 generation,
-                errors: report.errors,
+                errors: report.errors.clone(),
                 unsupported: Vec::new(),
+                addresses: None,
             },
             Err(error @ Error::UnknownKind { .. }) => Self {
                 generation,
@@ -36,6 +40,7 @@ impl Verdict {
                     reason: error.to_string(),
                 }],
                 unsupported: Vec::new(),
+                addresses: None,
             },
         }
     }

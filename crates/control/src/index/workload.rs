@@ -9,7 +9,7 @@ use lateen_model::proxy::{InboundPort, Proxy, Role};
 use lateen_model::service::ServiceKey;
 use lateen_model::workload::Workload;
 use lateen_model::{Body, Host, ObjectRef, Protocol, Resource, ResourceName, Source, selects};
-use lateen_xds::server::Change;
+use lateen_xds::server::{Change, View};
 use serde_json::Value;
 
 use super::input::{Pod, TargetPort};
@@ -24,21 +24,22 @@ struct Claim {
 }
 
 impl Index {
-    /// Computes the resources of a pod; answers what its labels let it see.
+    /// Computes the resources of a pod; answers what its proxy may see.
     pub(super) fn compute_pod(&mut self, key: &Key) -> Change {
         let object = ObjectRef {
             kind: "Pod".into(),
             namespace: key.namespace.clone(),
             name: key.name.clone(),
         };
-        let label = |labels| Change::Label {
+        let scope = self.scope_of(key);
+        let view = |view| Change::View {
             namespace: key.namespace.clone(),
             name: key.name.clone(),
-            labels,
+            view,
         };
         let Some(pod) = self.pods.get(key) else {
             self.outputs.set(&object, Rank::default(), Vec::new());
-            return label(None);
+            return view(None);
         };
         let mut outputs = Vec::new();
         if pod.is_addressable() {
@@ -56,9 +57,12 @@ impl Index {
             outputs.push(Output::config(&resource, audience::of(&resource)));
         }
         let rank = Rank::of_pod(&pod.source, pod.is_deleting);
-        let labels = pod.role.map(|_| pod.identity.labels.clone());
+        let seen = pod.role.map(|_| View {
+            labels: pod.identity.labels.clone(),
+            scope,
+        });
         self.outputs.set(&object, rank, outputs);
-        label(labels)
+        view(seen)
     }
 
     fn proxy(&self, pod: &Pod, role: Role) -> Proxy {

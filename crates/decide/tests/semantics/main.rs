@@ -3,6 +3,8 @@
 
 mod actions;
 mod check;
+mod clusters;
+mod delegates;
 mod destination_rules;
 mod equivalence;
 mod gateways;

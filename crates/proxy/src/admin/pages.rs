@@ -169,6 +169,9 @@ fn stats(context: &Context) -> Response {
         ("downstream_cx_active", crew.sum(|it| &it.connections)),
         ("downstream_rq_active", crew.sum(|it| &it.exchanges)),
         ("downstream_tunnels_active", crew.sum(|it| &it.tunnels)),
+        ("mirror_active", crew.sum(|it| &it.mirrors)),
+        ("mirror_total", crew.sum(|it| &it.mirrored)),
+        ("mirror_dropped", crew.sum(|it| &it.unmirrored)),
         ("access_log.dropped", context.sink.dropped()),
     ] {
         let _ = writeln!(text, "{name}: {value}");

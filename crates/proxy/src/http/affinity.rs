@@ -35,25 +35,22 @@ pub(super) fn hash(client: &Client, work: &mut Workspace, course: &mut Course<'_
             let path = work.path(request);
             parameter(path, name.as_bytes()).map(hash_of)
         }
-        HashKey::Cookie(cookie) => match value(request, cookie.name.as_bytes()) {
-            Some(value) => Some(hash_of(value)),
-            None => {
-                cookie.ttl?;
-                let made = make(client, cookie, &mut work.cookie);
-                course.makes_cookie = true;
-                Some(made)
+        HashKey::Cookie(cookie) => {
+            if let Some(value) = value(request, cookie.name.as_bytes()) {
+                return Some(hash_of(value));
             }
-        },
+            cookie.ttl?;
+            course.makes_cookie = true;
+            Some(make(client, cookie, &mut work.cookie))
+        }
     }
 }
 
 /// The value of a query parameter.
 fn parameter<'a>(target: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let question = target.iter().position(|byte| *byte == b'?')?;
-    let pairs = target[question + 1..].split(|byte| *byte == b'&');
-    pairs
-        .filter_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="))
-        .next()
+    let mut pairs = target[question + 1..].split(|byte| *byte == b'&');
+    pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="))
 }
 
 /// The value of a cookie of the request; none if it is empty.
@@ -85,10 +82,10 @@ fn make(client: &Client, cookie: &HashCookie, into: &mut Vec<u8>) -> u64 {
         let _ = write!(into, "; Path={}", cookie.path);
     }
     for (name, value) in &cookie.attributes {
-        let _ = match value.is_empty() {
-            true => write!(into, "; {name}"),
-            false => write!(into, "; {name}={value}"),
-        };
+        let _ = write!(into, "; {name}");
+        if !value.is_empty() {
+            let _ = write!(into, "={value}");
+        }
     }
     into.extend_from_slice(b"; HttpOnly");
     hash_of(value.as_bytes())

@@ -38,7 +38,7 @@ use super::workspace::{Extent, Workspace};
 use crate::clock::{self, Instant};
 use crate::connection::rules::Target;
 use crate::h2::Fault;
-use crate::upstream::Active;
+use crate::upstream::{Active, Connection};
 use crate::worker::Worker;
 
 /// The attempts of one exchange.
@@ -57,6 +57,8 @@ struct Attempts<'x, 'p> {
     hash: Option<u64>,
     /// How many were begun.
     begun: u32,
+    /// Where the last one goes.
+    target: Option<Target<'p>>,
     /// Leave for the retry that is under way.
     permit: Option<Permit<&'p Arc<Usage>>>,
 }
@@ -71,23 +73,22 @@ pub(super) async fn run(
 ) -> End<'static> {
     let mut attempts = Attempts::new(client, work, course, about, record);
     loop {
-        let target = match attempts.locate() {
-            Ok(target) => target,
-            Err(reason) => return End::refuse(reason),
-        };
-        attempts.begin(target);
-        let failure = match attempts.make(target).await {
+        if let Err(reason) = attempts.locate() {
+            return End::refuse(reason);
+        }
+        attempts.begin();
+        let failure = match attempts.make().await {
             Ok(next) => {
                 mirror::send_streamed(attempts.client, attempts.work, attempts.course);
                 return End::Relayed(next);
             }
             Err(failure) => failure,
         };
-        attempts.report(target, outcome(failure));
-        if !attempts.is_worth_another(target, failure) {
+        attempts.report(outcome(failure));
+        if !attempts.is_worth_another(failure) {
             return attempts.fail(failure);
         }
-        if let Err(failure) = attempts.pause(target).await {
+        if let Err(failure) = attempts.pause().await {
             return attempts.fail(failure);
         }
     }
@@ -125,6 +126,7 @@ impl<'x, 'p> Attempts<'x, 'p> {
             hash: affinity::hash(client, work, course),
             total,
             begun: 0,
+            target: None,
             permit: None,
             client,
             work,
@@ -135,9 +137,10 @@ impl<'x, 'p> Attempts<'x, 'p> {
     }
 
     /// Chooses where the next attempt goes.
-    fn locate(&mut self) -> Result<Target<'p>, Reason> {
+    fn locate(&mut self) -> Result<(), Reason> {
         let Action::Forward(cluster) = self.course.action else {
-            return self.course.chosen.target;
+            self.target = Some(self.course.chosen.target?);
+            return Ok(());
         };
         let retries = &self.course.policy.retries;
         // A hash means one endpoint: Istio's policy does not avoid it then.
@@ -154,15 +157,26 @@ impl<'x, 'p> Attempts<'x, 'p> {
         };
         let target = self.course.rules.locate(&self.worker, cluster, &context);
         self.course.chosen.target = target;
-        target
+        self.target = Some(target?);
+        Ok(())
+    }
+
+    fn target(&self) -> &Target<'p> {
+        let target = self.target.as_ref();
+        target.expect("an attempt begins when its target is located")
+    }
+
+    fn link(&self) -> Link<'p> {
+        let is_http2 = self.client.side.transport.is_stream();
+        Link::of(self.target(), self.client.origin.door, is_http2)
     }
 
     /// Writes the head, or makes that of the last attempt that of the next one.
-    fn begin(&mut self, target: Target<'p>) {
+    fn begin(&mut self) {
         self.begun += 1;
         if self.begun == 1 {
             let sent = Sent {
-                upstream: target.address,
+                upstream: self.target().address,
                 timeout: self.course.policy.retries.per_try_timeout.or(self.total),
                 is_call: self.about.is_call,
             };
@@ -178,91 +192,91 @@ impl<'x, 'p> Attempts<'x, 'p> {
         self.work.response.clear();
     }
 
-    /// Makes one attempt.
-    async fn make(&mut self, target: Target<'p>) -> Result<Next, Failure> {
-        let _active = target
+    /// Makes one attempt, again on another connection if an idle one had been closed.
+    async fn make(&mut self) -> Result<Next, Failure> {
+        let target = self.target();
+        let active = target
             .endpoint
             .map(|endpoint| Active::begin(&endpoint.load));
-        let _request = match target.cluster.map(|it| it.permit(Counted::Request)) {
+        let request = match target.cluster.map(|it| it.permit(Counted::Request)) {
             Some(None) => return Err(Failure::Overflow),
             permit => permit,
         };
-        let is_http2 = self.client.side.transport.is_stream();
-        let link = Link::of(target, self.client.origin.door, is_http2);
         let is_idempotent = request_head::is_idempotent(self.about.method);
         let can_repeat = is_idempotent && self.work.extent != Extent::Streamed;
-        let mut pooled = links::checkout(&self.worker, link, can_repeat);
-        loop {
+        let mut pooled = links::checkout(&self.worker, self.link(), can_repeat);
+        let result = loop {
             let is_reused = pooled.is_some();
-            let mut connection = match pooled.take() {
+            let connection = match pooled.take() {
                 Some(connection) => connection,
                 // Boxed, as it is needed once per connection and would make that of every
                 // exchange larger.
-                None => Box::pin(links::open(&self.worker, link, self.ends)).await?,
+                None => Box::pin(links::open(&self.worker, self.link(), self.ends)).await?,
             };
-            connection.served += 1;
-            let transport = &connection.side.transport;
-            self.record
-                .reaches(target.address, &self.worker.log, transport);
-            let policy = self.course.policy;
-            let idle = self.worker.profile.timeouts.stream_idle;
-            let per_try = policy.retries.per_try_timeout;
-            let terms = Terms {
-                course: self.course,
-                cluster: target.cluster,
-                timeouts: Timeouts::new(self.total, self.ends, per_try, idle),
-                retries_left: (policy.retries.attempts + 1).saturating_sub(self.begun),
-            };
-            let side = &mut connection.side;
-            let mut transfer =
-                Transfer::new(self.client, side, self.work, self.record, self.about, terms);
-            let result = transfer.run().await;
-            self.ends = transfer.ends();
-            self.permit = transfer.take_permit();
-            let failure = match result {
-                Ok(done) => {
-                    let answered = Outcome::Answered(self.record.status());
-                    self.report(target, Some(answered));
-                    return Ok(self.settle(link, done, connection));
-                }
+            let failure = match self.exchange(connection).await {
+                Ok(next) => break Ok(next),
                 Err(failure) => failure,
             };
-            if let Failure::WorthAnother(_) = failure {
-                self.spare(link, connection);
-                return Err(failure);
-            }
-            let failure = told_apart(failure, connection.side.transport.fault());
-            connection.side.buffer.discard(&self.worker.buffers);
-            drop(connection);
-            self.worker.pools.released(link.key.cluster);
             let is_unseen = self.work.to_upstream.written() == 0;
             let is_stale = is_reused && failure == Failure::NoResponse;
-            if is_stale && self.work.to_upstream.can_repeat() && (is_idempotent || is_unseen) {
-                self.work.to_upstream.repeat(self.record.head_bytes);
-                continue;
+            if !is_stale || !self.work.to_upstream.can_repeat() || !(is_idempotent || is_unseen) {
+                break Err(failure);
             }
-            return Err(failure);
+            self.work.to_upstream.repeat(self.record.head_bytes);
+        };
+        drop((active, request));
+        result
+    }
+
+    /// Moves the request and its response over a connection, and settles what becomes of it.
+    async fn exchange(&mut self, mut connection: Box<Connection>) -> Result<Next, Failure> {
+        connection.served += 1;
+        let transport = &connection.side.transport;
+        let target = self.target();
+        let (address, cluster) = (target.address, target.cluster);
+        self.record.reaches(address, &self.worker.log, transport);
+        let policy = self.course.policy;
+        let idle = self.worker.profile.timeouts.stream_idle;
+        let per_try = policy.retries.per_try_timeout;
+        let terms = Terms {
+            course: self.course,
+            cluster,
+            timeouts: Timeouts::new(self.total, self.ends, per_try, idle),
+            retries_left: (policy.retries.attempts + 1).saturating_sub(self.begun),
+        };
+        let side = &mut connection.side;
+        let mut transfer =
+            Transfer::new(self.client, side, self.work, self.record, self.about, terms);
+        let result = transfer.run().await;
+        self.ends = transfer.ends();
+        self.permit = transfer.take_permit();
+        match result {
+            Ok(done) => {
+                self.report(Some(Outcome::Answered(self.record.status())));
+                Ok(self.settle(done, connection))
+            }
+            Err(failure) => {
+                let failure = told_apart(failure, connection.side.transport.fault());
+                if let Failure::WorthAnother(_) = failure {
+                    self.spare(connection);
+                } else {
+                    links::close(&self.worker, self.link(), connection);
+                }
+                Err(failure)
+            }
         }
     }
 
     /// What becomes of both connections after an exchange that ended well.
-    fn settle(
-        &self,
-        link: Link<'_>,
-        done: Done,
-        mut connection: crate::upstream::Connection,
-    ) -> Next {
+    fn settle(&self, done: Done, connection: Box<Connection>) -> Next {
         if done.is_tunnel {
-            return Next::Tunnel(Box::new(connection));
+            return Next::Tunnel(connection);
         }
         let is_clean = done.is_request_whole && connection.side.buffer.is_empty();
-        if done.upstream == Persistence::KeepAlive && is_clean && link.takes_more(&connection) {
-            connection.side.buffer.release(&self.worker.buffers);
-            self.worker.pools.checkin(link.key, connection, done.at);
+        if done.upstream == Persistence::KeepAlive && is_clean {
+            links::checkin(&self.worker, self.link(), connection, done.at);
         } else {
-            connection.side.buffer.discard(&self.worker.buffers);
-            drop(connection);
-            self.worker.pools.released(link.key.cluster);
+            links::close(&self.worker, self.link(), connection);
         }
         match done.client {
             Persistence::KeepAlive => Next::Again,
@@ -274,7 +288,7 @@ impl<'x, 'p> Attempts<'x, 'p> {
 
     /// Keeps the connection of an answer that is thrown away, if all of the answer has come;
     /// else to read on would cost more than another connection.
-    fn spare(&self, link: Link<'_>, mut connection: crate::upstream::Connection) {
+    fn spare(&self, mut connection: Box<Connection>) {
         let buffer = &mut connection.side.buffer;
         let head = self.work.response.view(buffer.bytes());
         let whole = match head.body() {
@@ -285,18 +299,16 @@ impl<'x, 'p> Attempts<'x, 'p> {
         let is_whole = whole.is_some_and(|body| self.work.response.len() + body == buffer.len());
         let is_open = head.persistence() == Persistence::KeepAlive;
         buffer.discard(&self.worker.buffers);
-        let is_sent = self.work.to_upstream.is_done();
-        if is_whole && is_open && is_sent && link.takes_more(&connection) {
-            let now = clock::now();
-            self.worker.pools.checkin(link.key, connection, now);
+        if is_whole && is_open && self.work.to_upstream.is_done() {
+            links::checkin(&self.worker, self.link(), connection, clock::now());
         } else {
-            drop(connection);
-            self.worker.pools.released(link.key.cluster);
+            links::close(&self.worker, self.link(), connection);
         }
     }
 
     /// Has the cluster take note of how an endpoint did.
-    fn report(&self, target: Target<'_>, outcome: Option<Outcome>) {
+    fn report(&self, outcome: Option<Outcome>) {
+        let target = self.target();
         if let (Some(cluster), Some(endpoint), Some(outcome)) =
             (target.cluster, target.endpoint, outcome)
             && cluster.policy.outlier_detection.is_some()
@@ -306,14 +318,23 @@ impl<'x, 'p> Attempts<'x, 'p> {
     }
 
     /// Answers whether there is to be another attempt after this one.
-    fn is_worth_another(&mut self, target: Target<'p>, failure: Failure) -> bool {
+    fn is_worth_another(&mut self, failure: Failure) -> bool {
         if let Failure::WorthAnother(_) = failure {
             return true; // Was asked before the answer was thrown away.
         }
         let retries = &self.course.policy.retries;
         let is_unsent = self.work.to_upstream.written() == 0;
-        let wanted = attempt_failure(failure, is_unsent);
-        if !wanted.is_some_and(|failure| retries.is_on() && retries.retries_failure(failure)) {
+        let is_wanted = match attempt_failure(failure, is_unsent) {
+            None => false,
+            // A connection that broke before anything was written is as good as none.
+            Some(AttemptFailure::Reset { is_unsent: true })
+                if retries.retries_failure(AttemptFailure::Connect) =>
+            {
+                true
+            }
+            Some(failure) => retries.retries_failure(failure),
+        };
+        if !is_wanted || !retries.is_on() {
             return false;
         }
         let is_fresh = !self.record.has_responded() && self.work.to_client.written() == 0;
@@ -321,7 +342,7 @@ impl<'x, 'p> Attempts<'x, 'p> {
             return false;
         }
         if self.begun <= retries.attempts {
-            match target.cluster.map(|it| it.permit(Counted::Retry)) {
+            match self.target().cluster.map(|it| it.permit(Counted::Retry)) {
                 Some(None) => {}
                 None => return true,
                 Some(permit) => {
@@ -335,8 +356,9 @@ impl<'x, 'p> Attempts<'x, 'p> {
     }
 
     /// Waits before the next attempt, longer each time.
-    async fn pause(&mut self, target: Target<'_>) -> Result<(), Failure> {
-        self.work.tried.push(target.address);
+    async fn pause(&mut self) -> Result<(), Failure> {
+        let address = self.target().address;
+        self.work.tried.push(address);
         let longest = self.course.policy.retries.longest_pause(self.begun);
         let nanos = (u128::from(self.worker.random.next()) * longest.as_nanos()) >> 64;
         let pause = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));

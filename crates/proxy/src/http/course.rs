@@ -77,12 +77,12 @@ struct RequestFacts<'a> {
 pub(super) fn decide<'p>(client: &Client, work: &mut Workspace, view: &'p Published) -> Course<'p> {
     let mut course = Course::unknown(Rules::of(view, client.origin));
     let request = work.request.view(client.side.buffer.bytes());
+    work.composed.clear();
+    work.normal.clear();
     if request.method() == Method::Connect {
         // Envoy answers so too where no route takes CONNECT.
         return course;
     }
-    work.composed.clear();
-    work.normal.clear();
     compose(request, &mut work.composed);
     let path = if work.composed.is_empty() {
         request.target()

@@ -7,6 +7,7 @@ use lateen_wire::h1::head::FieldsView;
 use lateen_wire::h1::write::{Change, Edit};
 
 use super::headers::{self, Filled};
+use super::request_head::{Sent, Text};
 use crate::connection::{Door, Origin};
 use crate::random::UUID_LEN;
 
@@ -64,6 +65,19 @@ impl<'a> Edits<'a> {
             &self.list[..self.len]
         } else {
             &self.more
+        }
+    }
+
+    /// Tells the upstream how long it has.
+    pub(super) fn limit(&mut self, sent: Sent, expected: &'a mut Text, call: &'a mut Text) {
+        let Some(timeout) = sent.timeout else { return };
+        let millis = timeout.as_millis();
+        let name = Name::X_ENVOY_EXPECTED_RQ_TIMEOUT_MS;
+        self.set(name, expected.write(millis));
+        if let (true, Some(name)) = (sent.is_call, Name::new(b"grpc-timeout")) {
+            // The protocol allows eight digits.
+            let limited = millis.min(99_999_999);
+            self.set(name, call.write(format_args!("{limited}m")));
         }
     }
 

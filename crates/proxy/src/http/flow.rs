@@ -167,17 +167,13 @@ impl Flow {
     /// Copies everything that was or will be sent, if it is all at hand: of a message that streams
     /// it is when all of it has been sent, and was not longer than the record may be.
     pub(super) fn copy(&self, source: &Side, into: &mut Vec<u8>) -> bool {
-        match self.kept {
-            Some(head) => {
-                into.extend_from_slice(&self.lead);
-                into.extend_from_slice(&source.buffer.bytes()[head..head + self.direct]);
-                true
-            }
-            None => {
-                into.extend_from_slice(&self.record);
-                !self.is_spent && self.is_done() && !self.record.is_empty()
-            }
+        if let Some(head) = self.kept {
+            into.extend_from_slice(&self.lead);
+            into.extend_from_slice(&source.buffer.bytes()[head..head + self.direct]);
+            return true;
         }
+        into.extend_from_slice(&self.record);
+        !self.is_spent && self.is_done() && !self.record.is_empty()
     }
 
     /// Answers whether the source's bytes have all been taken.
@@ -443,3 +439,6 @@ impl Flow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use lateen_wire::h1::field::{Name, Value};
 use lateen_wire::h1::head::FieldsView;
 use lateen_wire::h1::request::Request;
 use lateen_wire::h1::response::Response;
+use lateen_wire::h1::target::Authority;
 use lateen_wire::h1::write::{Change, Edit};
 
 use super::client::Client;
@@ -217,7 +218,7 @@ impl<'a> Context<'a> {
             ":method" => Some(request.method_bytes()),
             ":path" => Some(self.path),
             ":scheme" => Some(b"http"),
-            ":authority" | "host" => request.authority().map(|authority| authority.as_bytes()),
+            ":authority" | "host" => request.authority().map(Authority::as_bytes),
             _ => {
                 let is_id = name.as_bytes() == Name::X_REQUEST_ID.as_bytes();
                 let value = first(request.fields(), name);

@@ -25,13 +25,13 @@ pub(super) struct Link<'p> {
 
 impl<'p> Link<'p> {
     /// The link to a target, for a request that came by this door, over HTTP/2 or not.
-    pub(super) fn of(target: Target<'p>, door: Door, is_http2: bool) -> Self {
+    pub(super) fn of(target: &Target<'p>, door: Door, is_http2: bool) -> Self {
         let Target {
             address,
             mark,
             cluster,
             ..
-        } = target;
+        } = *target;
         let id = cluster.map_or(ClusterId::INBOUND_PASSTHROUGH, |cluster| cluster.id);
         Self {
             key: upstream::Key {
@@ -45,7 +45,7 @@ impl<'p> Link<'p> {
     }
 
     /// Answers whether a connection may carry another exchange.
-    pub(super) fn takes_more(&self, connection: &Connection) -> bool {
+    fn takes_more(&self, connection: &Connection) -> bool {
         let most = self
             .cluster
             .and_then(|cluster| cluster.policy.max_requests_per_connection);
@@ -55,13 +55,39 @@ impl<'p> Link<'p> {
 
 /// Takes an idle connection. Where a request cannot be sent again, the kernel is asked whether the
 /// upstream has closed it: one system call against a lost request.
-pub(super) fn checkout(worker: &Worker, link: Link<'_>, can_repeat: bool) -> Option<Connection> {
+pub(super) fn checkout(
+    worker: &Worker,
+    link: Link<'_>,
+    can_repeat: bool,
+) -> Option<Box<Connection>> {
     loop {
         let connection = worker.pools.checkout(link.key)?;
         if can_repeat || !connection.side.transport.has_news() {
             return Some(connection);
         }
     }
+}
+
+/// Gives a connection back whose last exchange left nothing on it.
+pub(super) fn checkin(
+    worker: &Worker,
+    link: Link<'_>,
+    mut connection: Box<Connection>,
+    now: Instant,
+) {
+    if link.takes_more(&connection) {
+        connection.side.buffer.release(&worker.buffers);
+        worker.pools.checkin(link.key, connection, now);
+    } else {
+        close(worker, link, connection);
+    }
+}
+
+/// Ends a connection.
+pub(super) fn close(worker: &Worker, link: Link<'_>, mut connection: Box<Connection>) {
+    connection.side.buffer.discard(&worker.buffers);
+    drop(connection);
+    worker.pools.released(link.key.cluster);
 }
 
 /// Opens a connection, or waits for one where there are as many as there may be.
@@ -72,7 +98,7 @@ pub(super) async fn open(
     worker: &Worker,
     link: Link<'_>,
     ends: Option<Instant>,
-) -> Result<Connection, Failure> {
+) -> Result<Box<Connection>, Failure> {
     let Some(cluster) = link.cluster else {
         let limit = worker.profile.timeouts.connect;
         return connect(worker, link, limit, ends).await;
@@ -109,7 +135,7 @@ async fn connect(
     link: Link<'_>,
     limit: Duration,
     ends: Option<Instant>,
-) -> Result<Connection, Failure> {
+) -> Result<Box<Connection>, Failure> {
     let upstream::Key {
         address,
         mark,
@@ -129,7 +155,7 @@ async fn connect(
         }
     };
     match connected {
-        Ok(transport) => Ok(transport.into()),
+        Ok(transport) => Ok(Box::new(transport.into())),
         Err(error) => {
             tracing::debug!(%address, %error, "cannot connect to the upstream");
             Err(Failure::Connect)

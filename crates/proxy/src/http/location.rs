@@ -1,5 +1,6 @@
 //! Where a redirect leads. Redirects are rare: this allocates.
 
+use lateen_decide::route::Matched;
 use lateen_model::http::{Redirect, RedirectPath, RedirectPort};
 use lateen_wire::h1::request::Request;
 use lateen_wire::h1::target::Authority;
@@ -8,7 +9,6 @@ use super::client::Client;
 use super::course::Course;
 use super::respond::Answer;
 use super::workspace::Workspace;
-use lateen_decide::route::Matched;
 
 /// The URL that an answer sends the client to; empty if it sends it nowhere.
 pub(super) fn of(
@@ -60,7 +60,7 @@ fn by_rule(
     let was = "http";
     let scheme = redirect.scheme.as_deref().unwrap_or(was);
     let host = authority.map_or(&b""[..], |authority| authority.host());
-    let written = authority.and_then(|authority| authority.port());
+    let written = authority.and_then(Authority::port);
     let port = match redirect.port {
         RedirectPort::Number(port) => Some(port),
         RedirectPort::FromRequest => Some(arrival),

@@ -123,7 +123,7 @@ impl Copy {
         let _active = target
             .endpoint
             .map(|endpoint| Active::begin(&endpoint.load));
-        let link = Link::of(target, self.origin.door, self.is_http2);
+        let link = Link::of(&target, self.origin.door, self.is_http2);
         let mut connection = match links::checkout(worker, link, false) {
             Some(connection) => connection,
             None => match links::open(worker, link, None).await {
@@ -137,13 +137,10 @@ impl Copy {
         if let (Some(cluster), Some(endpoint), Err(_)) = (target.cluster, target.endpoint, &sent) {
             cluster.record(endpoint, Outcome::Failed, clock::millis(clock::now()));
         }
-        if matches!(sent, Ok(Persistence::KeepAlive)) && link.takes_more(&connection) {
-            connection.side.buffer.release(&worker.buffers);
-            worker.pools.checkin(link.key, connection, clock::now());
+        if let Ok(Persistence::KeepAlive) = sent {
+            links::checkin(worker, link, connection, clock::now());
         } else {
-            connection.side.buffer.discard(&worker.buffers);
-            drop(connection);
-            worker.pools.released(link.key.cluster);
+            links::close(worker, link, connection);
         }
         sent.map(drop)
     }

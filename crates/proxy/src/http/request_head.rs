@@ -15,7 +15,7 @@ use super::client::Client;
 use super::course::Course;
 use super::edits::Edits;
 use super::flow::{Flow, Framing};
-use super::headers::{self, Context};
+use super::headers::{self, Context, Filled};
 use super::workspace::{Extent, Id, Workspace};
 
 /// How much of a request's body is kept, to send it again or to copy it to a mirror.
@@ -36,8 +36,8 @@ pub(super) struct Sent {
     pub(super) is_call: bool,
 }
 
-/// An address as text, on the stack.
-struct Text([u8; LONGEST_ADDRESS]);
+/// A short text, such as an address, on the stack.
+pub(super) struct Text([u8; LONGEST_ADDRESS]);
 
 /// Finds out whether the whole request is in the buffer and can be sent as it came.
 pub(super) fn extent(head: &request::Head, input: &[u8], decoder: &mut Decoder) -> Extent {
@@ -87,28 +87,8 @@ pub(super) fn send(
     if !work.target.is_empty() {
         edits.set(Name::X_ENVOY_ORIGINAL_PATH, work.path(request));
     }
-    if let Some(timeout) = sent.timeout {
-        let millis = timeout.as_millis();
-        edits.set(Name::X_ENVOY_EXPECTED_RQ_TIMEOUT_MS, expected.write(millis));
-        if let (true, Some(name)) = (sent.is_call, Name::new(b"grpc-timeout")) {
-            // The protocol allows eight digits.
-            let limited = millis.min(99_999_999);
-            edits.set(name, call.write(format_args!("{limited}m")));
-        }
-    }
-    let policy = course.policy;
-    let rules = [
-        policy.headers.as_ref(),
-        policy.headers_of(course.destination),
-    ];
-    let filled = if rules.iter().all(Option::is_none) {
-        Vec::new()
-    } else {
-        values.clear();
-        let rules = rules.into_iter().flatten().map(|headers| &headers.request);
-        let context = Context::of_request(client, work, course);
-        headers::fill_all(rules, &context, &mut values)
-    };
+    edits.limit(sent, &mut expected, &mut call);
+    let filled = fill(client, work, course, &mut values);
     edits.apply(&filled, &values);
     edits.set(Name::X_ENVOY_ATTEMPT_COUNT, b"1");
     let target = if work.target.is_empty() {
@@ -139,6 +119,27 @@ pub(super) fn send(
     work.values = values;
     start(client, work, course, framing);
     sends_upgrade
+}
+
+/// Fills in what rules change; nothing where they change nothing.
+fn fill<'p>(
+    client: &Client,
+    work: &Workspace,
+    course: &Course<'p>,
+    values: &mut Vec<u8>,
+) -> Vec<Filled<'p>> {
+    let policy = course.policy;
+    let rules = [
+        policy.headers.as_ref(),
+        policy.headers_of(course.destination),
+    ];
+    if rules.iter().all(Option::is_none) {
+        return Vec::new();
+    }
+    values.clear();
+    let rules = rules.into_iter().flatten().map(|headers| &headers.request);
+    let context = Context::of_request(client, work, course);
+    headers::fill_all(rules, &context, values)
 }
 
 /// Starts the flow of the body behind the head.
@@ -186,8 +187,8 @@ pub(super) fn is_idempotent(method: Method) -> bool {
 // === impl Text ===
 
 impl Text {
-    /// Writes an address; it is cut if it is longer than any address can be.
-    fn write(&mut self, address: impl std::fmt::Display) -> &[u8] {
+    /// Writes something; it is cut if it is longer than any address can be.
+    pub(super) fn write(&mut self, address: impl std::fmt::Display) -> &[u8] {
         let mut rest = &mut self.0[..];
         let _ = write!(rest, "{address}");
         let left = rest.len();

@@ -133,18 +133,7 @@ fn write(
         set(b"x-envoy-overloaded", b"true");
     }
     headers::apply(&filled, &values, &mut fields);
-    let grants: Vec<_> = match (answer, course.cors) {
-        (Answer::Preflight(Some(policy)), _) => {
-            cors::preflight(policy, origin.unwrap_or_default()).collect()
-        }
-        (_, Some(policy)) => cors::actual(policy, origin.unwrap_or_default()).collect(),
-        (_, None) => Vec::new(),
-    };
-    for (name, text) in grants {
-        if let (Some(name), Some(value)) = (Name::new(name), Value::new(text)) {
-            fields.push(Edit::set(name, value));
-        }
-    }
+    grant(course, answer, origin.unwrap_or_default(), &mut fields);
     let is_type = |edit: &&Edit<'_>| edit.name.as_bytes() == Name::CONTENT_TYPE.as_bytes();
     let own_type = fields.iter().find(is_type).and_then(written);
     let pairs: Vec<_> = fields
@@ -169,6 +158,25 @@ fn write(
         record.called(answer.call_status());
     }
     work.to_client.lead = lead;
+}
+
+/// Adds what an origin is allowed.
+fn grant<'a>(
+    course: &Course<'a>,
+    answer: Answer<'a>,
+    origin: &'a [u8],
+    fields: &mut Vec<Edit<'a>>,
+) {
+    let mut set = |(name, text)| {
+        if let (Some(name), Some(value)) = (Name::new(name), Value::new(text)) {
+            fields.push(Edit::set(name, value));
+        }
+    };
+    match (answer, course.cors) {
+        (Answer::Preflight(Some(policy)), _) => cors::preflight(policy, origin).for_each(set),
+        (_, Some(policy)) => cors::actual(policy, origin).for_each(&mut set),
+        (_, None) => {}
+    }
 }
 
 /// The changes of a rule that answers by itself; answers about failures have none.

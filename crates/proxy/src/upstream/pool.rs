@@ -5,7 +5,7 @@
 //! has heard of it, and what is missed is caught by the exchange, which retries on a fresh
 //! connection where nothing can be lost.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::{IpAddr, SocketAddr};
@@ -56,13 +56,28 @@ pub struct Pools {
     pub streams: Upstreams,
     idle: RefCell<HashMap<Key, Vec<Idle>, BuildHasherDefault<AddressHasher>>>,
     /// Wakes requests that wait for a connection; only for clusters where one has waited.
-    waiters: RefCell<HashMap<ClusterId, Rc<Notify>>>,
+    waiters: RefCell<HashMap<ClusterId, Rc<Queue>>>,
 }
 
 #[derive(Debug)]
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     since: Instant,
+}
+
+/// The requests that wait for a connection of a cluster.
+#[derive(Debug, Default)]
+struct Queue {
+    news: Notify,
+    waiting: Cell<u32>,
+    /// One of them looks for what other workers give up; a thousand would only wake each other.
+    has_lookout: Cell<bool>,
+}
+
+/// A place in a queue.
+struct Place<'a> {
+    queue: &'a Queue,
+    is_lookout: bool,
 }
 
 /// A hasher for addresses, which come from configuration and not from an attacker: three
@@ -74,7 +89,7 @@ pub struct AddressHasher(u64);
 
 impl Pools {
     /// Takes the connection that was used last; those that can no longer be used are dropped.
-    pub fn checkout(&self, key: Key) -> Option<Connection> {
+    pub fn checkout(&self, key: Key) -> Option<Box<Connection>> {
         let mut idle = self.idle.borrow_mut();
         let list = idle.get_mut(&key)?;
         while let Some(Idle { mut connection, .. }) = list.pop() {
@@ -86,7 +101,7 @@ impl Pools {
     }
 
     /// Takes a connection back for the next exchange, unless its time is over.
-    pub fn checkin(&self, key: Key, connection: Connection, now: Instant) {
+    pub fn checkin(&self, key: Key, connection: Box<Connection>, now: Instant) {
         if connection.side.transport.is_stream() {
             return; // Its connection is shared, and is not given away.
         }
@@ -109,17 +124,16 @@ impl Pools {
     pub fn released(&self, cluster: ClusterId) {
         let waiters = self.waiters.borrow();
         if !waiters.is_empty()
-            && let Some(waiters) = waiters.get(&cluster)
+            && let Some(queue) = waiters.get(&cluster)
         {
-            waiters.notify_one();
+            queue.wake_one();
         }
     }
 
     /// Waits until it is worth looking for a connection again.
     pub async fn wait(&self, cluster: ClusterId) {
-        let waiters = Rc::clone(self.waiters.borrow_mut().entry(cluster).or_default());
-        // Late is no error: it is the time to look.
-        let _ = tokio::time::timeout(LOOK, waiters.notified()).await;
+        let queue = Rc::clone(self.waiters.borrow_mut().entry(cluster).or_default());
+        queue.wait().await;
     }
 
     /// Drops what has been idle for longer than its limit, what its peer has closed, and what goes
@@ -169,6 +183,50 @@ impl Pools {
     /// Answers whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+// === impl Queue ===
+
+impl Queue {
+    async fn wait(&self) {
+        let place = Place::take(self);
+        if place.is_lookout {
+            // Late is no error: it is the time to look.
+            let _ = tokio::time::timeout(LOOK, self.news.notified()).await;
+        } else {
+            self.news.notified().await;
+        }
+    }
+
+    fn wake_one(&self) {
+        // Without anybody to hear it, it would be heard later, and for nothing.
+        if self.waiting.get() > 0 {
+            self.news.notify_one();
+        }
+    }
+}
+
+// === impl Place ===
+
+impl<'a> Place<'a> {
+    fn take(queue: &'a Queue) -> Self {
+        queue.waiting.set(queue.waiting.get() + 1);
+        Self {
+            queue,
+            is_lookout: !queue.has_lookout.replace(true),
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    /// Whoever looks out and leaves has another one look out.
+    fn drop(&mut self) {
+        self.queue.waiting.set(self.queue.waiting.get() - 1);
+        if self.is_lookout {
+            self.queue.has_lookout.set(false);
+            self.queue.wake_one();
+        }
     }
 }
 
@@ -232,9 +290,9 @@ mod tests {
         }
     }
 
-    fn pair() -> (Connection, DuplexStream) {
+    fn pair() -> (Box<Connection>, DuplexStream) {
         let (near, far) = tokio::io::duplex(64);
-        (Transport::from(near).into(), far)
+        (Box::new(Transport::from(near).into()), far)
     }
 
     #[tokio::test]

@@ -5,5 +5,6 @@ mod lifecycle;
 mod pages;
 mod proxy;
 #[path = "../support/resources.rs"]
+#[allow(dead_code, reason = "shared with other tests, which need the rest")]
 mod resources;
 mod serving;

@@ -132,6 +132,30 @@ fn failures_to_connect_count() {
 }
 
 #[test]
+fn failures_to_connect_count_for_bytes_too() {
+    run(async || {
+        let mut world = World::sidecar();
+        world
+            .service("db", Protocol::Tcp, &TWO)
+            .policy("db", ejecting());
+        world.refuse("10.0.1.1:9080");
+        let mut refused = 0;
+        for _ in 0..100 {
+            let mut client = world.application("10.96.0.2:80");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            match world.next_upstream() {
+                Some(mut db) => {
+                    client.say("hello").await;
+                    db.hear("hello").await;
+                }
+                None => refused += 1,
+            }
+        }
+        assert_eq!(refused, 2);
+    });
+}
+
+#[test]
 fn where_nobody_is_left_the_answer_is_503() {
     run(async || {
         let world = world(&["10.0.1.1"], ejecting());

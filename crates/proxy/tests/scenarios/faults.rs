@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use lateen_model::http::{Abort, AbortWith, Delay, Fault, HttpRule};
-use lateen_model::{Percent, Protocol};
+use lateen_model::route::GatewayRef;
+use lateen_model::{HostPattern, Percent, Protocol};
 use tokio::time::Instant;
 
+use crate::resources;
 use crate::world::{GET, OK, World, has_line, run, to};
 
 const CALL: &str = "POST / HTTP/1.1\r\nHost: a\r\ncontent-type: application/grpc\r\n\
@@ -18,11 +20,11 @@ fn abort(with: AbortWith, percentage: Percent) -> Fault {
     }
 }
 
-fn delay(percentage: Percent) -> Option<Delay> {
-    Some(Delay {
+fn delay(percentage: Percent) -> Delay {
+    Delay {
         duration: Duration::from_secs(2),
         percentage,
-    })
+    }
 }
 
 fn world(fault: Fault) -> World {
@@ -80,7 +82,7 @@ fn an_abort_with_a_status_of_grpc_speaks_to_calls_and_to_others() {
 fn a_delay_comes_before_the_request_and_outside_of_its_timeout() {
     run(async || {
         let world = world(Fault {
-            delay: delay(Percent::ALL),
+            delay: Some(delay(Percent::ALL)),
             abort: None,
         });
         let mut client = world.client();
@@ -98,7 +100,7 @@ fn a_delay_comes_before_the_request_and_outside_of_its_timeout() {
 fn a_delay_comes_before_an_abort() {
     run(async || {
         let world = world(Fault {
-            delay: delay(Percent::ALL),
+            delay: Some(delay(Percent::ALL)),
             ..abort(AbortWith::Http(503), Percent::ALL)
         });
         let begun = Instant::now();
@@ -113,7 +115,7 @@ fn a_delay_comes_before_an_abort() {
 fn faults_take_their_share_of_the_requests() {
     run(async || {
         let world = world(Fault {
-            delay: delay(Percent::ZERO),
+            delay: Some(delay(Percent::ZERO)),
             ..abort(AbortWith::Http(500), Percent::ZERO)
         });
         let mut client = world.client();
@@ -146,7 +148,32 @@ fn faults_take_their_share_of_the_requests() {
 }
 
 #[test]
-fn a_client_that_goes_away_is_not_waited_for() {
+fn a_sidecar_injects_faults_into_the_calls_of_its_application_only() {
+    run(async || {
+        let mut world = World::sidecar();
+        world.service("app", Protocol::Http, &["10.0.0.1"]);
+        let rule = HttpRule {
+            fault: abort(AbortWith::Http(555), Percent::ALL),
+            ..to("app")
+        };
+        let host = HostPattern::Exact(resources::key("app").host);
+        world.apply(resources::virtual_service(
+            vec![host],
+            GatewayRef::Mesh,
+            vec![rule],
+        ));
+        let request = "GET / HTTP/1.1\r\nHost: app\r\n\r\n";
+        let (head, _) = world.application("10.96.0.3:80").ask(request).await;
+        assert!(head.starts_with("HTTP/1.1 555"), "{head}");
+        let mut caller = world.caller(8080);
+        caller.say(request).await;
+        world.upstream().await.serve(OK).await;
+        caller.hear_message("ok").await;
+    });
+}
+
+#[test]
+fn a_client_that_goes_away_during_a_delay_leaves_nothing_behind() {
     run(async || {
         let world = world(Fault {
             delay: Some(Delay {

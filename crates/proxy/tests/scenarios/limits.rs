@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lateen_decide::Counted;
 use lateen_model::Protocol;
 use lateen_model::destination::PortPolicy;
 use lateen_model::http::HttpRule;
@@ -80,6 +81,55 @@ fn a_request_waits_for_a_connection_where_there_are_as_many_as_there_may_be() {
         first.hear_message("ok").await;
         world.upstream().await.serve(OK).await;
         second.hear_message("ok").await;
+    });
+}
+
+#[test]
+fn a_queue_is_served_to_its_end() {
+    run(async || {
+        let world = world(one_connection(), HttpPool::default());
+        let mut clients = Vec::new();
+        for number in 0..30 {
+            let mut client = world.client();
+            let request = format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n");
+            client.say(request).await;
+            clients.push(client);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut web = world.upstream().await;
+        let mut served = Vec::new();
+        for _ in 0..30 {
+            let head = web.serve(OK).await;
+            let number = head.split(['/', ' ']).nth(2).expect("a path");
+            served.push(number.parse::<usize>().expect("a number"));
+        }
+        for client in &mut clients {
+            client.hear_message("ok").await;
+        }
+        served.sort_unstable();
+        assert_eq!(served, (0..30).collect::<Vec<_>>(), "each once");
+        assert_eq!(world.dialled(), 1);
+    });
+}
+
+#[test]
+fn what_another_worker_gives_up_is_seen_soon() {
+    run(async || {
+        let world = world(one_connection(), HttpPool::default());
+        let view = world.worker.view();
+        let mut clusters = view.plan.clusters();
+        let cluster = clusters.find(|cluster| cluster.name.contains("web"));
+        let cluster = cluster.expect("the cluster");
+        let elsewhere = cluster.permit(Counted::Connection);
+        let mut client = world.client();
+        client.say(GET).await;
+        client.hear_nothing().await;
+        drop(elsewhere);
+        let begun = Instant::now();
+        world.upstream().await.serve(OK).await;
+        assert!(begun.elapsed() <= Duration::from_millis(10));
+        client.hear_message("ok").await;
     });
 }
 
@@ -255,5 +305,51 @@ fn limits_are_per_destination() {
         second.say(GET).await;
         world.upstream().await.serve(OK).await;
         second.hear_message("ok").await;
+    });
+}
+
+#[test]
+fn connections_that_are_carried_as_bytes_have_the_same_limit() {
+    run(async || {
+        let mut world = World::sidecar();
+        world
+            .service("db", Protocol::Tcp, &["10.0.1.9"])
+            .policy("db", policy(one_connection(), HttpPool::default()));
+        let mut first = world.application("10.96.0.2:80");
+        first.say("hello").await;
+        let mut db = world.upstream().await;
+        db.hear("hello").await;
+        let mut second = world.application("10.96.0.2:80");
+        second.say("hello").await;
+        second.hear_end().await;
+        let labels = [("response_flags", "UO"), ("request_protocol", "tcp")];
+        let name = "istio_tcp_connections_opened_total";
+        assert_eq!(world.metric(name, &labels), Some(1));
+        drop(first);
+        db.hear_end().await;
+        drop(db);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut third = world.application("10.96.0.2:80");
+        third.say("again").await;
+        world.upstream().await.hear("again").await;
+    });
+}
+
+#[test]
+fn a_connection_that_is_carried_as_bytes_has_the_time_of_its_cluster_to_be_made() {
+    run(async || {
+        let mut world = World::sidecar();
+        let tcp = TcpPool {
+            connect_timeout: Some(Duration::from_millis(200)),
+            ..TcpPool::default()
+        };
+        world
+            .service("db", Protocol::Tcp, &["10.0.1.9"])
+            .policy("db", policy(tcp, HttpPool::default()));
+        world.silence("10.0.1.9:9080");
+        let begun = Instant::now();
+        let mut client = world.application("10.96.0.2:80");
+        client.hear_end().await;
+        assert_eq!(begun.elapsed().as_millis(), 200);
     });
 }

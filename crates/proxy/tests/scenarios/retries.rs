@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use lateen_model::Protocol;
+use lateen_model::balancer::{Algorithm, ConsistentHash, HashKey, HashTable, LoadBalancer};
 use lateen_model::destination::PortPolicy;
 use lateen_model::http::HttpRule;
+use lateen_model::mesh::Mesh;
 use lateen_model::pool::{ConnectionPool, HttpPool};
 use lateen_model::retry::{Retries, RetryOn};
+use lateen_model::route::GatewayRef;
+use lateen_model::{Body, HostPattern, Protocol};
 use tokio::time::Instant;
 
+use crate::resources;
 use crate::world::{GET, OK, World, answer, attempt, field, has_line, run, to};
 
 const TWO: [&str; 2] = ["10.0.1.1", "10.0.1.2"];
@@ -453,6 +457,143 @@ fn no_more_retries_are_under_way_than_the_cluster_allows() {
         assert_eq!(requests(&world, "500", "URX"), Some(1));
         web.say(OK).await;
         first.hear_message("ok").await;
+    });
+}
+
+#[test]
+fn earlier_endpoints_are_avoided_unless_the_policy_says_otherwise() {
+    for (avoids, expected) in [(true, 0), (false, 1)] {
+        run(async || {
+            let policy = Retries {
+                ignores_previous_hosts: avoids,
+                ..retries(1, &[RetryOn::ServerError])
+            };
+            let mut world = world(&TWO, policy);
+            let any = LoadBalancer {
+                algorithm: Algorithm::Random,
+                ..LoadBalancer::default()
+            };
+            world.policy(
+                "web",
+                PortPolicy {
+                    load_balancer: Some(any),
+                    ..PortPolicy::default()
+                },
+            );
+            let mut same = 0;
+            for _ in 0..60 {
+                let mut client = world.client();
+                client.say(GET).await;
+                let closing = "HTTP/1.1 500 No\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+                let mut first = world.upstream().await;
+                first.serve(closing).await;
+                let mut second = world.upstream().await;
+                second.serve(closing).await;
+                client.hear_response().await;
+                same += u32::from(first.address == second.address);
+            }
+            assert_eq!(same.min(1), expected, "{avoids}");
+        });
+    }
+}
+
+#[test]
+fn a_hash_keeps_retries_at_their_endpoint() {
+    run(async || {
+        let mut world = world(&TWO, retries(1, &[RetryOn::ServerError]));
+        let by_user = LoadBalancer {
+            algorithm: Algorithm::ConsistentHash(ConsistentHash {
+                key: HashKey::Header("x-user".into()),
+                table: HashTable::Maglev { table_size: 65537 },
+            }),
+            ..LoadBalancer::default()
+        };
+        world.policy(
+            "web",
+            PortPolicy {
+                load_balancer: Some(by_user),
+                ..PortPolicy::default()
+            },
+        );
+        for user in 0..10 {
+            let mut client = world.client();
+            client
+                .say(format!(
+                    "GET / HTTP/1.1\r\nHost: a\r\nx-user: {user}\r\n\r\n"
+                ))
+                .await;
+            let mut first = world.upstream().await;
+            first.hear_head().await;
+            first
+                .say("HTTP/1.1 500 No\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+                .await;
+            let mut second = world.upstream().await;
+            assert_eq!(second.address, first.address);
+            second
+                .serve("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+                .await;
+            client.hear_response().await;
+        }
+    });
+}
+
+#[test]
+fn a_rule_without_retries_takes_those_of_the_mesh() {
+    run(async || {
+        let mut world = World::gateway();
+        world.service("web", Protocol::Http, &TWO).rule(to("web"));
+        let mesh = Mesh {
+            default_retries: retries(3, &[RetryOn::ServerError]),
+            ..Mesh::default()
+        };
+        world.apply(resources::named("mesh", Body::Mesh(mesh)));
+        let mut client = world.client();
+        client.say(GET).await;
+        for _ in 0..4 {
+            let mut web = world.upstream().await;
+            web.hear_head().await;
+            drop(web);
+        }
+        assert!(client.hear_head().await.starts_with("HTTP/1.1 503"));
+        assert_eq!(requests(&world, "503", "UC,URX"), Some(1));
+    });
+}
+
+#[test]
+fn a_sidecar_retries_the_calls_of_its_application() {
+    run(async || {
+        let mut world = World::sidecar();
+        world.service("web", Protocol::Http, &TWO);
+        let rule = HttpRule {
+            retries: Some(retries(1, &[RetryOn::ServerError])),
+            ..to("web")
+        };
+        let host = HostPattern::Exact(resources::key("web").host);
+        world.apply(resources::virtual_service(
+            vec![host],
+            GatewayRef::Mesh,
+            vec![rule],
+        ));
+        let mut application = world.application("10.96.0.3:80");
+        application.say("GET / HTTP/1.1\r\nHost: web\r\n\r\n").await;
+        world.upstream().await.serve(answer(500)).await;
+        assert_eq!(attempt(&world.upstream().await.serve(OK).await), 2);
+        application.hear_message("ok").await;
+    });
+}
+
+#[test]
+fn a_service_without_rules_has_the_retries_of_the_mesh() {
+    run(async || {
+        let mut world = World::sidecar();
+        world.service("web", Protocol::Http, &TWO);
+        world.refuse("10.0.1.1:9080");
+        for _ in 0..8 {
+            let mut application = world.application("10.96.0.3:80");
+            application.say("GET / HTTP/1.1\r\nHost: web\r\n\r\n").await;
+            world.upstream().await.serve(OK).await;
+            application.hear_message("ok").await;
+        }
     });
 }
 

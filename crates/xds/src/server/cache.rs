@@ -7,6 +7,7 @@ use bytes::Bytes;
 use lateen_model::proxy::Role;
 use lateen_model::{Labels, selects};
 
+use super::scope::{Scope, Subject};
 use crate::version::Version;
 use crate::{Kind, Node};
 
@@ -25,6 +26,8 @@ pub struct Audience {
     pub namespaces: Option<Vec<String>>,
     /// Only proxies whose pod has these labels.
     pub labels: Labels,
+    /// Only proxies whose scope sees this.
+    pub subject: Option<Subject>,
 }
 
 /// One change of what is published.
@@ -48,16 +51,25 @@ pub enum Change {
         /// Its name.
         name: String,
     },
-    /// The labels of a pod are known or changed: they decide what its proxy sees. `None` if the
-    /// pod is gone; what its proxy says about itself counts then.
-    Label {
+    /// What decides what a pod's proxy sees is known or changed. `None` if the pod is gone; what
+    /// its proxy says about itself counts then.
+    View {
         /// The pod's namespace.
         namespace: String,
         /// The pod's name.
         name: String,
-        /// Its labels.
-        labels: Option<Labels>,
+        /// What decides.
+        view: Option<View>,
     },
+}
+
+/// What decides what a proxy sees.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct View {
+    /// The labels of its pod.
+    pub labels: Labels,
+    /// What it imports; everything if unset.
+    pub scope: Option<Arc<Scope>>,
 }
 
 /// The proxy of a connection, as far as visibility is concerned.
@@ -65,8 +77,8 @@ pub enum Change {
 pub(super) struct Viewer {
     pub(super) role: Role,
     pub(super) pod: (String, String),
-    /// What the proxy says, for pods that the control plane does not know.
-    pub(super) labels: Labels,
+    /// By what the proxy says, for pods that the control plane does not know.
+    pub(super) view: View,
 }
 
 /// A published resource.
@@ -88,7 +100,7 @@ pub(super) enum Logged {
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     kinds: BTreeMap<Kind, BTreeMap<Arc<str>, Published>>,
-    labels: HashMap<(String, String), Labels>,
+    views: HashMap<(String, String), View>,
     log: VecDeque<Logged>,
     /// The number of the line after the last one of the log; also the version of the whole.
     end: u64,
@@ -101,7 +113,10 @@ impl Viewer {
         Self {
             role: node.id.role,
             pod: (node.id.namespace.clone(), node.id.name.clone()),
-            labels: node.labels.clone(),
+            view: View {
+                labels: node.labels.clone(),
+                scope: None,
+            },
         }
     }
 }
@@ -109,7 +124,7 @@ impl Viewer {
 // === impl Audience ===
 
 impl Audience {
-    fn admits(&self, viewer: &Viewer, labels: &Labels) -> bool {
+    fn admits(&self, viewer: &Viewer, view: &View) -> bool {
         let (namespace, _) = &viewer.pod;
         self.role.is_none_or(|role| role == viewer.role)
             && self.pod.as_ref().is_none_or(|pod| *pod == viewer.pod)
@@ -117,7 +132,14 @@ impl Audience {
                 .namespaces
                 .as_ref()
                 .is_none_or(|list| list.contains(namespace))
-            && selects(&self.labels, labels)
+            && selects(&self.labels, &view.labels)
+            && self
+                .subject
+                .as_ref()
+                .is_none_or(|subject| match &view.scope {
+                    Some(scope) => scope.sees(subject),
+                    None => subject.is_for_all(),
+                })
     }
 }
 
@@ -152,17 +174,17 @@ impl Cache {
                 let (name, _) = self.kinds.get_mut(&kind)?.remove_entry(name.as_str())?;
                 Logged::Resource(kind, name)
             }
-            Change::Label {
+            Change::View {
                 namespace,
                 name,
-                labels,
+                view,
             } => {
                 let pod = (namespace, name);
-                let before = match &labels {
-                    Some(labels) => self.labels.insert(pod.clone(), labels.clone()),
-                    None => self.labels.remove(&pod),
+                let before = match &view {
+                    Some(view) => self.views.insert(pod.clone(), view.clone()),
+                    None => self.views.remove(&pod),
                 };
-                if before == labels {
+                if before == view {
                     return None;
                 }
                 Logged::Viewer(Arc::new(pod))
@@ -211,11 +233,8 @@ impl Cache {
     /// The resource of a name, if this viewer may see it.
     pub(super) fn get(&self, kind: Kind, name: &str, viewer: &Viewer) -> Option<&Published> {
         let published = self.kinds.get(&kind)?.get(name)?;
-        let labels = self.labels.get(&viewer.pod).unwrap_or(&viewer.labels);
-        published
-            .audience
-            .admits(viewer, labels)
-            .then_some(published)
+        let view = self.views.get(&viewer.pod).unwrap_or(&viewer.view);
+        published.audience.admits(viewer, view).then_some(published)
     }
 
     /// Number of resources and their bytes.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::cache::{Cache, Change};
+use super::cache::{Cache, Change, Viewer};
 use super::connection::{Answered, Connection, SubscriptionStatus};
 use super::stats::Stats;
 use crate::{Kind, Node};
@@ -118,6 +119,20 @@ impl Publisher {
     /// Number of published resources of a type, and their bytes.
     pub fn size(&self, kind: Kind) -> (usize, usize) {
         self.cache().size(kind)
+    }
+
+    /// Everything that a proxy may see, as it would be sent: type, name and bytes, in order.
+    pub fn seen_by(&self, node: &Node) -> Vec<(Kind, String, Bytes)> {
+        let (cache, viewer) = (self.cache(), Viewer::new(node));
+        let names = Kind::ALL
+            .into_iter()
+            .flat_map(|kind| cache.names(kind).map(move |name| (kind, name)));
+        names
+            .filter_map(|(kind, name)| {
+                let published = cache.get(kind, name, &viewer)?;
+                Some((kind, name.to_string(), published.bytes.clone()))
+            })
+            .collect()
     }
 
     /// How every connected proxy stands.

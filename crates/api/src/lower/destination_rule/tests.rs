@@ -48,8 +48,8 @@ fn outliers(text: &str) -> OutlierDetection {
     policy.port_default.outlier_detection.unwrap()
 }
 
-fn second(n: u64) -> Option<Duration> {
-    Some(Duration::from_secs(n))
+fn second(n: u64) -> Duration {
+    Duration::from_secs(n)
 }
 
 fn share(percentage: u32) -> Percent {
@@ -182,13 +182,13 @@ fn limits_of_connections_are_kept_and_zero_is_none() {
         ConnectionPool {
             tcp: TcpPool {
                 max_connections: Some(1),
-                connect_timeout: second(2),
+                connect_timeout: Some(second(2)),
                 keepalive: Some(TcpKeepalive {
                     probes: Some(4),
-                    time: second(5),
-                    interval: second(6),
+                    time: Some(second(5)),
+                    interval: Some(second(6)),
                 }),
-                max_connection_duration: second(3),
+                max_connection_duration: Some(second(3)),
                 idle_timeout: Some(Duration::ZERO),
             },
             http: HttpPool::default(),
@@ -217,7 +217,7 @@ fn limits_of_requests_are_kept_and_zero_is_none() {
             max_requests: Some(2),
             max_requests_per_connection: Some(3),
             max_retries: Some(4),
-            idle_timeout: second(5),
+            idle_timeout: Some(second(5)),
             h2_upgrade: H2Upgrade::Never,
             uses_client_protocol: true,
             max_concurrent_streams: Some(6),

@@ -280,6 +280,17 @@ mod tests {
         json(&mut out, &refused);
         let parsed: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
         assert_eq!(parsed["response_flags"], "NR");
+        let mut line = Vec::new();
+        let given_up = Entry {
+            flags: Flags {
+                is_exhausted: true,
+                ..Flags::of(Some(Reason::UpstreamConnectionFailure))
+            },
+            ..refused
+        };
+        text(&mut line, &given_up);
+        let line = String::from_utf8(line).expect("ASCII");
+        assert!(line.contains(" 404 UF,URX upstream_reset_before"), "{line}");
         assert_eq!(parsed["response_code_details"], "route_not_found");
         assert!(parsed["upstream_host"].is_null());
     }

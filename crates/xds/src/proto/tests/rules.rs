@@ -50,11 +50,11 @@ fn redirect(path: RedirectPath, port: RedirectPort, code: u16) -> HttpAction {
     })
 }
 
-/// One rule for each action, and for each form of what it has several forms of.
-pub(super) fn all(route: &[WeightedDestination]) -> Vec<HttpRule> {
+/// A rule that routes, with every field set.
+fn full(route: &[WeightedDestination]) -> HttpRule {
     let mut destinations = route.to_vec();
     destinations[0].headers = changes("x-destination");
-    let full = HttpRule {
+    HttpRule {
         rewrite: Some(Rewrite {
             uri: Some(UriRewrite::Regex {
                 pattern: "^/(a)".into(),
@@ -89,7 +89,11 @@ pub(super) fn all(route: &[WeightedDestination]) -> Vec<HttpRule> {
         }),
         headers: changes("x-rule"),
         ..HttpRule::new(HttpAction::Route(destinations))
-    };
+    }
+}
+
+/// One rule for each action, and for each form of what it has several forms of.
+pub(super) fn all(route: &[WeightedDestination]) -> Vec<HttpRule> {
     let simple = HttpRule {
         rewrite: Some(Rewrite {
             uri: Some(UriRewrite::Prefix("/".into())),
@@ -127,7 +131,7 @@ pub(super) fn all(route: &[WeightedDestination]) -> Vec<HttpRule> {
         },
     ];
     let others = others.map(HttpRule::new);
-    [full, simple].into_iter().chain(others).collect()
+    [full(route), simple].into_iter().chain(others).collect()
 }
 
 #[test]

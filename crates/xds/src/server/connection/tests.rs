@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use lateen_model::Labels;
 use lateen_model::proxy::Role;
+use lateen_model::{Host, HostPattern, Labels};
 
-use super::super::cache::{Audience, Change};
+use super::super::cache::{Audience, Change, View};
+use super::super::scope::{Import, Scope, Subject};
 use super::*;
 use crate::NodeId;
 
@@ -292,21 +293,75 @@ fn a_proxy_is_sent_only_what_it_may_see_and_follows_its_labels() {
     let (added, _, nonce) = stream.next().expect("what it sees");
     assert_eq!(added, names(&["all"]));
     stream.ack(&nonce);
-    let label = |labels| Change::Label {
-        namespace: "default".into(),
-        name: "a".into(),
+    stream.cache.apply([view(Some(View {
         labels,
-    };
-    stream.cache.apply([label(Some(labels))]);
+        scope: None,
+    }))]);
     let (added, _, nonce) = stream.next().expect("what its labels show");
     assert_eq!(added, names(&["labelled"]));
     stream.ack(&nonce);
     // Both losing sight of a resource and a narrower audience remove it.
     stream
         .cache
-        .apply([label(None), seen_by("all", "1", gateway)]);
+        .apply([view(None), seen_by("all", "1", gateway)]);
     let (_, removed, _) = stream.next().expect("what it no longer sees");
     assert_eq!(removed, names(&["all", "labelled"]));
+}
+
+fn view(view: Option<View>) -> Change {
+    Change::View {
+        namespace: "default".into(),
+        name: "a".into(),
+        view,
+    }
+}
+
+#[test]
+fn a_proxy_is_sent_what_its_scope_sees_and_follows_its_changes() {
+    let service = |namespace: &str| Audience {
+        subject: Some(Subject::Service {
+            namespace: namespace.into(),
+            host: HostPattern::Exact(Host::new("s.com")),
+        }),
+        ..Audience::default()
+    };
+    let settings = |scope: &str| Audience {
+        subject: Some(Subject::Settings(scope.into())),
+        ..Audience::default()
+    };
+    let mut stream = Stream::wildcard([
+        seen_by("own", "1", service("default")),
+        seen_by("other", "1", service("other")),
+        seen_by("mesh", "1", settings("")),
+        seen_by("scope", "1", settings("a")),
+    ]);
+    let (added, _, nonce) = stream.next().expect("everything");
+    assert_eq!(added, names(&["mesh", "other", "own"]));
+    stream.ack(&nonce);
+    let scope = Scope {
+        imports: vec![Import {
+            namespace: Some("default".into()),
+            host: HostPattern::Any,
+        }],
+        settings: "a".into(),
+        ..Scope::default()
+    };
+    stream.cache.apply([view(Some(View {
+        labels: Labels::new(),
+        scope: Some(Arc::new(scope)),
+    }))]);
+    let (added, removed, nonce) = stream.next().expect("what differs");
+    assert_eq!(
+        (added, removed),
+        (names(&["scope"]), names(&["mesh", "other"]))
+    );
+    stream.ack(&nonce);
+    stream.cache.apply([view(Some(View::default()))]);
+    let (added, removed, _) = stream.next().expect("what differs");
+    assert_eq!(
+        (added, removed),
+        (names(&["mesh", "other"]), names(&["scope"]))
+    );
 }
 
 #[test]
