@@ -241,7 +241,6 @@ impl World {
         waited.expect("no upstream was dialled")
     }
 
-<<<<<<< HEAD
     /// The next upstream that is dialled, however long that takes.
     pub(crate) async fn upstream_of_any_time(&self) -> Peer {
         loop {
@@ -250,11 +249,11 @@ impl World {
             }
             self.network.news.notified().await;
         }
-=======
+    }
+
     /// The next upstream, if one was dialled.
     pub(crate) fn next_upstream(&self) -> Option<Peer> {
         self.network.dialled.borrow_mut().pop_front()
->>>>>>> main
     }
 
     /// How many upstreams were dialled so far.
