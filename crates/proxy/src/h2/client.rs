@@ -101,7 +101,8 @@ impl Upstreams {
             let dial = self.dialling.borrow().get(&key).cloned();
             let Some(dial) = dial else {
                 let dialler = Dialler::new(self, key);
-                let connected = self.connect(worker, key, limit, policy).await;
+                // Boxed: it is needed once per connection, and large.
+                let connected = Box::pin(self.connect(worker, key, limit, policy)).await;
                 let outcome = match &connected {
                     Ok(_) => Outcome::Connected,
                     Err(_) => Outcome::Failed,

@@ -121,7 +121,7 @@ fn check(seed: u64) {
     let data: Vec<u8> = (0..length)
         .map(|_| random.next().to_le_bytes()[0])
         .collect();
-    let is_chunked = random.next() % 2 == 0;
+    let is_chunked = random.next().is_multiple_of(2);
     let (framing, unsent) = if is_chunked {
         (Framing::Chunks, chunked(&data, &random))
     } else {
