@@ -63,8 +63,13 @@ const MOST_STREAMS: u32 = 1000;
 /// 2 ms: enough within a region.
 const STREAM_WINDOW: u32 = 256 * 1024;
 
-/// The same for all streams of a connection together: what bounds the memory of one connection.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// The same for all streams of a client's connection together: what bounds the memory of one
+/// connection. Four streams that nobody reads use it up; they are the client's own.
+const CLIENT_WINDOW: u32 = 1024 * 1024;
+
+/// The same for a connection to an upstream, which clients share: it takes 64 of them that do not
+/// read their responses before they are in the way of others.
+const UPSTREAM_WINDOW: u32 = 16 * 1024 * 1024;
 
 /// How many bytes of a stream wait in a connection for its socket; more is not taken from the
 /// engine. Two frames of the usual size: one is written while the next is made.

@@ -29,7 +29,7 @@ use super::keepalive::{self, Keepalive};
 use super::pipe::Pipe;
 use super::requested::Stream;
 use super::watch::Watch;
-use super::{CONNECTION_WINDOW, HEAD_BYTES, MOST_LOCAL_RESETS, MOST_STREAMS, SEND_BUFFER};
+use super::{HEAD_BYTES, MOST_LOCAL_RESETS, MOST_STREAMS, SEND_BUFFER, UPSTREAM_WINDOW};
 use crate::clock::{self, Instant};
 use crate::transport::Transport;
 use crate::upstream::pool::AddressHasher;
@@ -205,7 +205,7 @@ fn builder() -> Builder {
     builder
         .enable_push(false)
         .initial_window_size(super::STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(UPSTREAM_WINDOW)
         .max_header_list_size(HEAD_BYTES)
         .max_send_buffer_size(SEND_BUFFER)
         .max_local_error_reset_streams(Some(MOST_LOCAL_RESETS));

@@ -24,7 +24,7 @@ use super::pipe::Pipe;
 use super::served::Stream;
 use super::watch::Watch;
 use super::{
-    CONNECTION_WINDOW, HEAD_BYTES, MOST_LOCAL_RESETS, MOST_STREAMS, SEND_BUFFER, STREAM_WINDOW,
+    CLIENT_WINDOW, HEAD_BYTES, MOST_LOCAL_RESETS, MOST_STREAMS, SEND_BUFFER, STREAM_WINDOW,
     websocket,
 };
 use crate::clock;
@@ -84,7 +84,7 @@ fn builder() -> Builder {
     let mut builder = Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(CLIENT_WINDOW)
         .max_concurrent_streams(MOST_STREAMS)
         .max_header_list_size(HEAD_BYTES)
         .max_send_buffer_size(SEND_BUFFER)

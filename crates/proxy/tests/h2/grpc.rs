@@ -51,6 +51,9 @@ fn a_unary_call_gets_its_message_and_its_status() {
         assert_eq!(read(answer.body_mut()).await.as_bytes(), message("hello!"));
         let end = trailers(answer.body_mut()).await.expect("trailers");
         assert_eq!(end["grpc-status"], "0");
+        tokio::task::yield_now().await;
+        let labels = [("request_protocol", "grpc"), ("grpc_response_status", "0")];
+        assert_eq!(world.metric("istio_requests_total", &labels), Some(1));
     });
 }
 
@@ -100,6 +103,23 @@ fn an_answer_of_trailers_alone_is_one_frame() {
         respond.send_response(refusal, true).expect("response");
         let answer = soon(answer).await.expect("a response");
         assert_eq!(answer.headers()["grpc-status"], "12");
+        assert!(!answer.headers().contains_key("content-length"));
+        assert!(answer.body().is_end_stream());
+    });
+}
+
+#[test]
+fn the_mesh_answers_a_call_as_a_server_would() {
+    run(async || {
+        let world = gateway(Protocol::Grpc);
+        world.refuse("10.0.1.1:9080");
+        let mut client = Client::new(world.client()).await;
+        let (answer, mut body) = client.open(call(), false).await;
+        body.send_data(message("hello"), true)
+            .expect("an open stream");
+        let answer = soon(answer).await.expect("a response");
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["grpc-status"], "14");
         assert!(!answer.headers().contains_key("content-length"));
         assert!(answer.body().is_end_stream());
     });
