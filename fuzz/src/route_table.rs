@@ -13,12 +13,15 @@ mod generate;
 mod naive;
 #[path = "../../crates/decide/tests/semantics/request.rs"]
 mod request;
+#[path = "../../crates/decide/tests/semantics/treatment.rs"]
+mod treatment;
 
 use lateen_decide::authority::canonical;
 use lateen_decide::{Store, normalize_path};
+use lateen_model::http::{HeaderRules, HttpAction, HttpRule};
 use lateen_model::proxy::Role;
 use lateen_model::route::{
-    Destination, GatewayRef, HttpMatch, HttpRule, StringMatch, VirtualService, WeightedDestination,
+    Destination, GatewayRef, HttpMatch, StringMatch, VirtualService, WeightedDestination,
 };
 use lateen_model::service::ExportTo;
 use lateen_model::{Body, Host, HostPattern, Resource, ResourceName, Source};
@@ -76,25 +79,26 @@ fn expression_is_taken_or_refused(input: &[u8]) {
         return;
     };
     let host = Host::new("a.default.svc.cluster.local");
+    let destination = WeightedDestination {
+        destination: Destination {
+            host: host.clone(),
+            subset: None,
+            port: None,
+        },
+        weight: 1,
+        headers: HeaderRules::default(),
+    };
     let routes = VirtualService {
         namespace: "default".into(),
-        hosts: vec![HostPattern::Exact(host.clone())],
+        hosts: vec![HostPattern::Exact(host)],
         gateways: vec![GatewayRef::Mesh],
         export_to: ExportTo::All,
         http: vec![HttpRule {
-            name: String::new(),
             matches: vec![HttpMatch {
                 uri: Some(StringMatch::Regex(text.to_owned())),
                 ..HttpMatch::default()
             }],
-            route: vec![WeightedDestination {
-                destination: Destination {
-                    host,
-                    subset: None,
-                    port: None,
-                },
-                weight: 1,
-            }],
+            ..HttpRule::new(HttpAction::Route(vec![destination]))
         }],
         tls: Vec::new(),
         tcp: Vec::new(),
@@ -132,7 +136,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
                     .wrapping_add(1);
                 u8::try_from(state >> 56).unwrap_or(0)
             });
-            std::iter::once(kind).chain(bytes.take(500)).collect()
+            std::iter::once(kind).chain(bytes.take(1000)).collect()
         })
     });
     texts.chain(meshes).collect()

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 /// A crate, the crates of this repository that it may depend on, and what it must never reach.
-const RULES: [(&str, &[&str], &[&str]); 10] = [
+const RULES: [(&str, &[&str], &[&str]); 11] = [
     ("model", &[], &["tokio", "kube", "rustls"]),
     ("api", &["model"], &["tokio", "kube", "rustls"]),
     ("decide", &["model"], &["tokio", "kube", "rustls"]),
@@ -22,6 +22,11 @@ const RULES: [(&str, &[&str], &[&str]); 10] = [
         &["api", "xds", "model"],
         &["lateen-proxy", "lateen-wire"],
     ),
+    (
+        "why",
+        &["api", "control", "decide", "model", "xds"],
+        &["tokio", "kube", "lateen-proxy", "lateen-wire"],
+    ),
     ("capture", &[], &["kube"]),
     (
         "local",
@@ -30,7 +35,9 @@ const RULES: [(&str, &[&str], &[&str]); 10] = [
     ),
     (
         "cli",
-        &["control", "local", "capture", "api", "decide", "model"],
+        &[
+            "control", "local", "capture", "api", "decide", "model", "why",
+        ],
         &["lateen-proxy", "lateen-wire"],
     ),
 ];

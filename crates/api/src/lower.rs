@@ -36,7 +36,7 @@ use crate::spec::duration::Duration;
 use crate::validate;
 
 pub use service_entry::hosts_without_address;
-pub use sidecar::{ImportedFrom, ImportedHost, Sidecar};
+pub use sidecar::{ImportedFrom, ImportedHost, Ingress, Sidecar};
 pub use workload_entry::{Workload, workload_entry};
 
 /// What lowering needs to know of the mesh.
@@ -228,9 +228,13 @@ pub(crate) fn port(number: u32) -> u16 {
     u16::try_from(number).unwrap_or(0)
 }
 
+/// The longest duration: nobody waits longer, and clocks can still count to its end.
+const FOREVER: std::time::Duration = std::time::Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// A duration that was checked.
 pub(crate) fn duration(spec: Option<&Duration>) -> Option<std::time::Duration> {
-    spec.and_then(|duration| duration.parse().ok())
+    let duration = spec.and_then(|duration| duration.parse().ok());
+    duration.map(|duration| duration.min(FOREVER))
 }
 
 /// A share of 0.0 to 100.0, to the closest millionth.

@@ -11,6 +11,7 @@ mod apply;
 mod command;
 mod manifests;
 mod output;
+mod pod;
 mod progress;
 mod table;
 
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{analyze, cluster, control, install, proxy_status};
+use crate::command::{analyze, cluster, control, install, proxy_config, proxy_status, why};
 
 /// A service mesh that understands Istio's API.
 #[derive(Debug, Parser)]
@@ -43,6 +44,9 @@ enum Command {
     Analyze(analyze::Analyze),
     #[command(visible_alias = "ps")]
     ProxyStatus(proxy_status::ProxyStatus),
+    #[command(visible_alias = "pc")]
+    ProxyConfig(proxy_config::ProxyConfig),
+    Why(why::Why),
     Control(control::Control),
 }
 
@@ -83,6 +87,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Install(args) => Box::pin(install::run(args)).await.map(done),
         Command::Analyze(args) => Box::pin(analyze::run(args)).await,
         Command::ProxyStatus(args) => proxy_status::run(args).await.map(done),
+        Command::ProxyConfig(args) => Box::pin(proxy_config::run(args)).await.map(done),
+        Command::Why(args) => Box::pin(why::run(args)).await,
         Command::Control(args) => Box::pin(control::run(args)).await.map(done),
     }
 }

@@ -267,6 +267,7 @@ impl Index {
             self.compute_istio(&object);
         }
         let mut pods = dirty.pods;
+        pods.append(&mut self.dirty.pods);
         if std::mem::take(&mut self.dirty.is_scoping) || dirty.is_mesh {
             pods.extend(self.compute_scopes());
         }

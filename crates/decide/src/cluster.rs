@@ -124,8 +124,8 @@ impl Cluster {
         }
     }
 
-    /// What of a request is hashed for [`Pick::hash`] (by [`crate::hash::hash_of`]); `None` if
-    /// endpoints are not chosen by a hash.
+    /// What of a request is hashed for [`Pick::hash`] (by [`crate::hash::hash_of`]: the value as
+    /// sent, of an address its text without port); `None` if endpoints are not chosen by a hash.
     pub fn hash_policy(&self) -> Option<&HashKey> {
         match &self.load_balancer.algorithm {
             Algorithm::ConsistentHash(consistent) => Some(&consistent.key),

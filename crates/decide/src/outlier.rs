@@ -19,7 +19,7 @@ pub struct Millis(pub u64);
 /// How an attempt ended, for the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It answered with this status.
+    /// It answered with this status; for gRPC with the HTTP status that `grpc-status` equals.
     Answered(u16),
     /// A connection was made, and no more is known of it: TCP.
     Connected,

@@ -11,7 +11,7 @@ use lateen_model::mesh::Mesh;
 use lateen_model::proxy::Proxy;
 use lateen_model::{ObjectRef, Protocol};
 
-use crate::cluster::{Cluster, ClusterId, ServiceLabels};
+use crate::cluster::{Cluster, ClusterId, Counted, Permit, Policy, ServiceLabels, Usage};
 use crate::hosts::FixedMap;
 use crate::l4::{SniTable, TcpRoute};
 use crate::table::RouteTable;
@@ -79,7 +79,7 @@ pub enum Inspect {
 }
 
 /// What happens to inbound connections to one port of the workload.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Inbound {
     /// The port of the workload; 0 for the entry of all other ports.
     pub port: u16,
@@ -91,6 +91,10 @@ pub struct Inbound {
     pub service: Option<ServiceLabels>,
     /// The port of that service; 0 if none.
     pub service_port: u16,
+    /// How the workload is talked to: of the policy of its service only the pools and limits.
+    pub policy: Policy,
+    /// What is in use of the workload's port, over all workers.
+    pub usage: Arc<Usage>,
 }
 
 /// A socket that a gateway listens on.
@@ -189,6 +193,16 @@ impl Plan {
     /// What could not be carried out as written, with the object behind it, for the status.
     pub fn notices(&self) -> &[(ObjectRef, String)] {
         &self.routing.notices
+    }
+}
+
+// === impl Inbound ===
+
+impl Inbound {
+    /// Asks for leave to use something until the permit is dropped; `None` if the limit is
+    /// reached: see [`Cluster::permit`].
+    pub fn permit(&self, what: Counted) -> Option<Permit<&Arc<Usage>>> {
+        self.usage.begin(what, &self.policy.limits)
     }
 }
 

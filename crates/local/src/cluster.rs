@@ -17,8 +17,8 @@
 //!   removes the namespaces with their links, rules and mounts, and the publisher ends.
 //! - `down` asks the publisher with SIGTERM and waits for both, then insists.
 //!
-//! What remains is files in the state directory: the objects of the API, for the next `up`, and
-//! logs.
+//! What remains is files in the state directory: the objects of the API and the mapping of images,
+//! for the next `up`, and logs. `down --purge` removes these, too.
 //!
 //! # The hidden programs
 //!
@@ -30,6 +30,7 @@ pub mod options;
 pub mod state;
 
 mod error;
+mod images;
 mod isolate;
 mod manifests;
 mod outside;
@@ -40,11 +41,12 @@ mod supervisor;
 use std::process::ExitCode;
 
 pub use error::Error;
+pub use images::images;
 pub(crate) use isolate::THIS_PROGRAM;
 pub use options::{Options, Published, ServicePort};
 pub use start::{Progress, up};
 pub use state::Record;
-pub use stop::{Status, down, follow_log, status};
+pub use stop::{Status, down, follow_log, purge, running, status};
 
 use crate::node;
 

@@ -106,7 +106,7 @@ pub(crate) async fn run(options: Options, client: Client, links: Links) -> std::
     let (objects, keep_objects) = Objects::watch(&client);
     let (events, write_events) = Recorder::new(client.clone(), Some(&options.name));
     let context = Arc::new(Context {
-        images: Images::new(&options.images, &options.programs),
+        images: Images::new(&options.images, &options.programs, &options.name),
         client,
         name: options.name,
         runtime: options.runtime,

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
             life::nothing_is_left_when_the_supervisor_is_killed,
             life::nothing_is_left_when_the_publisher_is_killed,
             life::objects_outlive_the_cluster_and_its_pods_start_again,
+            life::images_are_kept_until_the_cluster_is_purged,
             life::a_second_cluster_of_the_same_name_is_refused,
             life::a_port_that_is_taken_is_named,
             life::manifests_that_cannot_be_applied_end_the_start,

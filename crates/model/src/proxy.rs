@@ -1,6 +1,6 @@
 //! What one proxy is told about itself: the only resource that differs between proxies.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
@@ -52,4 +52,6 @@ pub struct InboundPort {
     pub service: ServiceKey,
     /// The port of that service.
     pub service_port: u16,
+    /// Where the workload listens, if not where it was dialled (a Sidecar's `defaultEndpoint`).
+    pub endpoint: Option<SocketAddr>,
 }

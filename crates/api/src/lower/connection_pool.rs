@@ -8,7 +8,7 @@ use lateen_model::pool::{
 };
 
 use super::{duration, percent};
-use crate::spec::duration::parse;
+use crate::spec::duration::Duration as Text;
 use crate::spec::traffic_policy as spec;
 use crate::validate::status_range;
 
@@ -33,7 +33,7 @@ fn tcp(spec: &spec::TcpPool) -> TcpPool {
         connect_timeout: duration(spec.connect_timeout.as_ref()),
         keepalive: spec.tcp_keepalive.as_ref().map(keepalive),
         max_connection_duration: duration(spec.max_connection_duration.as_ref()),
-        idle_timeout: spec.idle_timeout.as_deref().and_then(|t| parse(t).ok()),
+        idle_timeout: duration(spec.idle_timeout.clone().map(Text).as_ref()),
     }
 }
 

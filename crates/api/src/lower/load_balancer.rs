@@ -99,7 +99,9 @@ pub(crate) fn locality(spec: &spec::LocalityLb) -> LocalityLb {
         from: entry.from.clone(),
         to: entry.to.iter().map(|(to, w)| (to.clone(), *w)).collect(),
     });
-    let failover = spec.failover.iter();
+    // Endpoints that have no region are not in one that is called nothing.
+    let is_named = |entry: &&spec::Failover| !entry.from.is_empty() && !entry.to.is_empty();
+    let failover = spec.failover.iter().filter(is_named);
     LocalityLb {
         is_enabled: spec.enabled.unwrap_or(true),
         distribute: distribute.collect(),

@@ -1,9 +1,11 @@
 //! Lowers a Sidecar: not to a resource, but to what decides which resources a proxy is told.
 
-use lateen_model::mesh::OutboundPolicy;
-use lateen_model::{Host, HostPattern, Labels};
+use std::net::{Ipv4Addr, SocketAddr};
 
-use super::Lowered;
+use lateen_model::mesh::OutboundPolicy;
+use lateen_model::{Host, HostPattern, Labels, Protocol};
+
+use super::{Lowered, port};
 use crate::spec::sidecar as spec;
 
 /// What a Sidecar says about the proxies that it is for.
@@ -18,6 +20,19 @@ pub struct Sidecar {
     pub exclusions: Vec<ImportedHost>,
     /// What happens to traffic to unknown destinations; as the mesh says if unset.
     pub outbound_policy: Option<OutboundPolicy>,
+    /// The ports on which its workloads serve; those of their services if empty.
+    pub ingress: Vec<Ingress>,
+}
+
+/// A port on which a workload serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ingress {
+    /// The port that clients dial.
+    pub port: u16,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Where the workload listens, if not there; an unspecified address is that of the workload.
+    pub endpoint: Option<SocketAddr>,
 }
 
 /// Hosts of a namespace.
@@ -42,11 +57,24 @@ pub enum ImportedFrom {
 
 /// Lowers a spec that was checked.
 pub(super) fn lower(spec: &spec::Sidecar) -> Lowered {
+    let mut unsupported = Vec::new();
+    let ingress = spec.ingress.iter().enumerate().map(|(index, listener)| {
+        if listener.default_endpoint.starts_with("unix://") {
+            unsupported.push(format!("spec.ingress[{index}].defaultEndpoint"));
+        }
+        Ingress {
+            port: port(listener.port.number),
+            protocol: Protocol::from_name(&listener.port.protocol).unwrap_or(Protocol::Tcp),
+            endpoint: endpoint(&listener.default_endpoint),
+        }
+    });
+    let ingress: Vec<Ingress> = ingress.collect();
     let hosts = spec.egress.iter().flat_map(|listener| &listener.hosts);
     let mut sidecar = Sidecar {
         selector: spec.workload_selector.as_ref().map(|s| s.labels.clone()),
         imports: Vec::new(),
         exclusions: Vec::new(),
+        ingress,
         outbound_policy: spec
             .outbound_traffic_policy
             .as_ref()
@@ -71,7 +99,19 @@ pub(super) fn lower(spec: &spec::Sidecar) -> Lowered {
     }
     Lowered {
         sidecar: Some(sidecar),
+        unsupported,
         ..Lowered::default()
+    }
+}
+
+/// Reads where a workload listens; a port alone is one of its own address.
+fn endpoint(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix(':') {
+        Some(port) => Some(SocketAddr::new(
+            Ipv4Addr::UNSPECIFIED.into(),
+            port.parse().ok()?,
+        )),
+        None => text.parse().ok(),
     }
 }
 
@@ -158,13 +198,43 @@ mod tests {
     }
 
     #[test]
+    fn ports_that_a_workload_serves_may_lead_elsewhere() {
+        let sidecar = sidecar(
+            "
+ingress:
+- {port: {number: 80, protocol: HTTP, name: a}}
+- {port: {number: 81, protocol: TCP, name: b}, defaultEndpoint: '127.0.0.1:8081'}
+- {port: {number: 82, protocol: GRPC, name: c}, defaultEndpoint: '[::1]:8082'}
+- {port: {number: 83, protocol: HTTP2, name: d}, defaultEndpoint: ':8083'}
+",
+        );
+        let ingress = |port, protocol, endpoint: &str| Ingress {
+            port,
+            protocol,
+            endpoint: endpoint.parse().ok(),
+        };
+        assert_eq!(
+            sidecar.ingress,
+            [
+                ingress(80, Protocol::Http, ""),
+                ingress(81, Protocol::Tcp, "127.0.0.1:8081"),
+                ingress(82, Protocol::Grpc, "[::1]:8082"),
+                ingress(83, Protocol::Http2, "0.0.0.0:8083"),
+            ]
+        );
+    }
+
+    #[test]
     fn what_of_a_sidecar_is_not_in_effect_is_listed() {
         let lowered = lowered(
             "
 egress:
 - {port: {number: 80, protocol: HTTP, name: http}, bind: 127.0.0.1, captureMode: NONE, hosts: ['*/*']}
 - {captureMode: IPTABLES, hosts: [./*]}
-ingress: [{port: {number: 81, protocol: HTTP, name: http}}]
+ingress:
+- {port: {number: 81, protocol: HTTP, name: http}, bind: 127.0.0.1, captureMode: NONE, connectionPool: {tcp: {}}}
+- {port: {number: 82, protocol: HTTP, name: b}, defaultEndpoint: 'unix:///tmp/a'}
+- {port: {number: 83, protocol: TLS, name: c}, tls: {mode: SIMPLE, serverCertificate: a, privateKey: b}}
 inboundConnectionPool: {tcp: {maxConnections: 1}}
 outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: a.com, port: {number: 80}}}
 ",
@@ -176,7 +246,11 @@ outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: a.com, port: {numbe
                 "spec.egress[0].captureMode",
                 "spec.egress[0].port",
                 "spec.inboundConnectionPool",
-                "spec.ingress[0]",
+                "spec.ingress[0].bind",
+                "spec.ingress[0].captureMode",
+                "spec.ingress[0].connectionPool",
+                "spec.ingress[1].defaultEndpoint",
+                "spec.ingress[2].tls",
                 "spec.outboundTrafficPolicy.egressProxy",
             ]
         );

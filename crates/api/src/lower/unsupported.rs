@@ -31,7 +31,9 @@ const POLICY_PLACES: &[&str] = &[
 const SIDECAR: &[&str] = &[
     "spec.egress[].port",
     "spec.egress[].bind",
-    "spec.ingress[]",
+    "spec.ingress[].bind",
+    "spec.ingress[].tls",
+    "spec.ingress[].connectionPool",
     "spec.inboundConnectionPool",
     "spec.outboundTrafficPolicy.egressProxy",
 ];
@@ -75,12 +77,13 @@ pub(crate) fn fields(kind: &Kind, object: &Value) -> Vec<String> {
             for row in SIDECAR {
                 collect(object, row, String::new(), &mut found);
             }
-            let modes = "spec.egress[].captureMode";
-            visit(object, modes, String::new(), &mut |path, mode| {
-                if mode == "NONE" {
-                    found.push(path);
-                }
-            });
+            for modes in ["spec.egress[].captureMode", "spec.ingress[].captureMode"] {
+                visit(object, modes, String::new(), &mut |path, mode| {
+                    if mode == "NONE" {
+                        found.push(path);
+                    }
+                });
+            }
         }
         // A WorkloadEntry is in effect through the ServiceEntries that select it.
         "WorkloadEntry" => collect(object, "spec.network", String::new(), &mut found),

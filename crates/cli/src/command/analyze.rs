@@ -56,8 +56,13 @@ pub(crate) struct Analyze {
     /// The namespace of the control plane.
     #[arg(long, short = 'i', default_value = ROOT_NAMESPACE)]
     istio_namespace: String,
-    /// Leave messages out, such as `IST0102=Namespace test` or `IST01*=* *.default`.
-    #[arg(long, short = 'S', value_parser = Suppression::parse)]
+    /// Leave messages out: those of a code about an object, `CODE=KIND NAME.NAMESPACE`. `*` stands
+    /// for anything; objects without a namespace are `KIND NAME`. May be repeated.
+    ///
+    /// Such as `-S "IST0102=Namespace test"`, `-S "IST0101=VirtualService reviews.default"` or
+    /// `-S "IST01*=* *.default"`. The annotation `galley.istio.io/analyze-suppress: IST0101` on an
+    /// object does the same for good.
+    #[arg(long, short = 'S', value_name = "CODE=OBJECT", value_parser = Suppression::parse)]
     suppress: Vec<Suppression>,
     /// Fail if there is a message of this level: Info, Warning or Error.
     #[arg(long, default_value = "Error", value_parser = level)]
@@ -84,7 +89,10 @@ pub(crate) async fn run(args: Analyze) -> anyhow::Result<ExitCode> {
         Some(true) => Some(output::client(args.context.as_deref()).await?),
         None if args.files.is_empty() => Some(output::client(args.context.as_deref()).await?),
         // A file can be judged without a cluster, only not as well.
-        None => output::client(args.context.as_deref()).await.ok(),
+        None => output::client(args.context.as_deref())
+            .await
+            .inspect_err(|error| eprintln!("The files alone are judged: {error:#}"))
+            .ok(),
     };
     let namespace = match (&args.namespace, &client) {
         (Some(namespace), _) => namespace.clone(),
@@ -162,17 +170,24 @@ async fn cluster(client: &Client) -> anyhow::Result<Vec<Entry>> {
     Ok(entries)
 }
 
-async fn list(client: &Client, resource: ApiResource) -> anyhow::Result<Vec<Entry>> {
+pub(super) async fn list(client: &Client, resource: ApiResource) -> anyhow::Result<Vec<Entry>> {
     let api: Api<kube::api::DynamicObject> = Api::all_with(client.clone(), &resource);
     let list = match api.list(&ListParams::default()).await {
         Ok(list) => list,
         // A kind that is not installed has no objects.
         Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Vec::new()),
         Err(error) => {
-            let plural = &resource.plural;
-            return Err(error).with_context(|| {
-                format!("cannot list {plural}.{} (it needs `list`)", resource.group)
-            });
+            let (plural, group) = (&resource.plural, &resource.group);
+            let kind = if group.is_empty() {
+                plural.clone()
+            } else {
+                format!("{plural}.{group}")
+            };
+            return Err(output::failed(
+                &format!("cannot list {kind}"),
+                "`list` on it",
+                &error,
+            ));
         }
     };
     let mut entries = Vec::new();
@@ -189,7 +204,7 @@ async fn list(client: &Client, resource: ApiResource) -> anyhow::Result<Vec<Entr
 }
 
 /// The objects of a file, or of the YAML and JSON files of a folder.
-fn files(path: &Path, recursive: bool, is_named: bool) -> anyhow::Result<Vec<Entry>> {
+pub(super) fn files(path: &Path, recursive: bool, is_named: bool) -> anyhow::Result<Vec<Entry>> {
     let name = path.display().to_string();
     if path.is_dir() {
         let mut inside: Vec<PathBuf> = std::fs::read_dir(path)

@@ -4,7 +4,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::Client;
+use kube::api::{Api, DynamicObject};
+use kube::core::GroupVersionKind;
+use kube::discovery::ApiResource;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -57,6 +61,18 @@ pub(crate) async fn deploy(
             Err(error)
         }
     }
+}
+
+/// Answers whether the sample is there, deployed now or earlier, with the route to its page.
+pub(crate) async fn is_deployed(client: &Client) -> kube::Result<bool> {
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
+    if deployments.get_opt("productpage-v1").await?.is_none() {
+        return Ok(false);
+    }
+    let kind = GroupVersionKind::gvk("networking.istio.io", "v1", "VirtualService");
+    let routes: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), NAMESPACE, &ApiResource::from_gvk(&kind));
+    Ok(routes.get_opt("bookinfo").await?.is_some())
 }
 
 async fn wait_for_page(ingress: SocketAddr, timeout: Duration) -> anyhow::Result<()> {

@@ -1,6 +1,11 @@
 //! `lateen up`, `down`, `status`, `logs` and `env`: a whole mesh on this machine.
 
-use std::net::{Ipv4Addr, SocketAddr};
+mod kept;
+mod start;
+mod status;
+mod welcome;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,14 +14,15 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use lateen_local::cluster::{self, Options, Record};
+use lateen_local::cluster::options::{DEFAULT_NAME, command};
+use lateen_local::cluster::{self, Record};
 use lateen_local::node::images::Mapping;
 use serde_json::json;
 
+use self::welcome::Welcome;
 use super::{bookinfo, install};
 use crate::manifests::Values;
 use crate::output::{self, Format};
-use crate::progress::Step;
 
 /// The exit code of `lateen status` when the cluster does not run, as of `systemctl status`.
 const NOT_RUNNING: u8 = 3;
@@ -25,7 +31,7 @@ const NOT_RUNNING: u8 = 3;
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Which {
     /// The cluster's name, for more than one on this machine.
-    #[arg(long, default_value = "lateen")]
+    #[arg(long, default_value = DEFAULT_NAME)]
     name: String,
 }
 
@@ -51,8 +57,9 @@ pub(crate) struct Up {
     /// Port of 127.0.0.1 for the Kubernetes API; 0 takes any.
     #[arg(long, default_value_t = 6443)]
     api_port: u16,
-    /// A program of this machine that an image name stands for; may be repeated.
-    #[arg(long = "image", value_name = "NAME=PROGRAM", value_parser = Mapping::parse)]
+    /// A program of this machine that an image name stands for; may be repeated, and is kept for
+    /// the next `up`. A cluster that runs has to be ended first.
+    #[arg(long = "image", value_name = "NAME=PROGRAM", value_parser = mapping)]
     images: Vec<Mapping>,
     /// The kubeconfig that gets the context; $KUBECONFIG or ~/.kube/config if unset.
     #[arg(long, value_name = "FILE")]
@@ -67,7 +74,7 @@ pub(crate) struct Up {
 pub(crate) struct Down {
     #[command(flatten)]
     which: Which,
-    /// Forget the objects, too.
+    /// Forget everything: objects, images, logs.
     #[arg(long)]
     purge: bool,
 }
@@ -99,63 +106,39 @@ pub(crate) struct Env {
     which: Which,
 }
 
+fn mapping(text: &str) -> Result<Mapping, String> {
+    let mapping = Mapping::parse(text)?;
+    mapping.absolute().map_err(|error| error.to_string())
+}
+
 /// Runs `lateen up`.
 pub(crate) async fn up(args: Up) -> anyhow::Result<()> {
-    let record = match cluster::status(&args.which.name, None)? {
+    let name = &args.which.name;
+    let record = match cluster::status(name, None)? {
         cluster::Status::Running(record) => {
-            eprintln!("The cluster {:?} is already running", args.which.name);
+            start::check_images(name, &args.images)?;
+            eprintln!("The cluster {name:?} is already running");
             *record
         }
-        cluster::Status::Stopped | cluster::Status::Starting => start(&args).await?,
+        cluster::Status::Stopped | cluster::Status::Starting => start::start(&args).await?,
     };
-    let client = client_of(&args.which.name).await?;
+    let client = client_of(name).await?;
     let timeout = Duration::from_secs(args.timeout);
     install::install(client.clone(), &Values::default(), timeout).await?;
     let ingress = port(&record, "ingress HTTP")?;
     if args.bookinfo {
-        bookinfo::deploy(client, ingress, timeout).await?;
+        bookinfo::deploy(client.clone(), ingress, timeout).await?;
     }
-    output::print(&welcome(&args.which.name, &record, ingress, args.bookinfo));
-    Ok(())
-}
-
-async fn start(args: &Up) -> anyhow::Result<Record> {
-    let mut options = Options {
-        name: args.which.name.clone(),
-        api: local(args.api_port),
-        images: args.images.clone(),
-        kubeconfig: args.kubeconfig.clone(),
-        ..Options::default()
+    let unready = kept::wait(&client, timeout).await?;
+    let welcome = Welcome {
+        name,
+        record: &record,
+        ingress,
+        has_bookinfo: bookinfo::is_deployed(&client).await?,
+        unready: &unready,
     };
-    for published in &mut options.published {
-        published.address = local(match published.service.port {
-            80 => args.http_port,
-            _ => args.https_port,
-        });
-    }
-    let step = Step::begin("Starting the cluster");
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    let starting = tokio::task::spawn_blocking(move || {
-        // A receiver that is gone means that nobody waits any more.
-        cluster::up(&options, |progress| drop(tell.send(progress.text)))
-    });
-    while let Some(text) = told.recv().await {
-        step.note(text);
-    }
-    match starting.await? {
-        Ok(record) => {
-            step.done("Cluster started");
-            Ok(record)
-        }
-        Err(error) => {
-            step.failed("Starting the cluster");
-            Err(error.into())
-        }
-    }
-}
-
-fn local(port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    output::print(&welcome.to_string());
+    Ok(())
 }
 
 /// A client that does not depend on which context is selected.
@@ -175,68 +158,28 @@ fn port(record: &Record, purpose: &str) -> anyhow::Result<SocketAddr> {
         .with_context(|| format!("the cluster has no port for {purpose}"))
 }
 
-fn welcome(name: &str, record: &Record, ingress: SocketAddr, has_bookinfo: bool) -> String {
-    let mut text = String::from("\nThe mesh is up.\n\n");
-    if has_bookinfo {
-        text.push_str(&format!("  Bookinfo      http://{ingress}/productpage\n"));
-    } else {
-        text.push_str(&format!("  Ingress       http://{ingress}\n"));
-    }
-    text.push_str(&format!(
-        "  Kubernetes    https://{}  (kubectl context `{}`)\n\n",
-        record.api,
-        cluster::options::context_name(name)
-    ));
-    if record.kubeconfig.is_none() {
-        text.push_str(
-            "No kubeconfig could be written: `eval \"$(lateen env)\"` sets KUBECONFIG.\n\n",
-        );
-    }
-    text.push_str("Try next:\n");
-    if has_bookinfo {
-        text.push_str(
-            "  kubectl get pods                      each pod 2/2: the application and its proxy\n  \
-               lateen proxy-status                   every proxy in sync\n  \
-               kubectl apply -f samples/bookinfo/networking/destination-rule-all.yaml\n  \
-               kubectl apply -f samples/bookinfo/networking/virtual-service-reviews-80-20.yaml\n                                        \
-               reload the page: a fifth of the loads shows black stars\n",
-        );
-    } else {
-        text.push_str(
-            "  kubectl label namespace default istio-injection=enabled\n  \
-               kubectl apply -f samples/bookinfo/platform/kube/bookinfo.yaml\n  \
-               kubectl apply -f samples/bookinfo/networking/bookinfo-gateway.yaml\n",
-        );
-    }
-    text.push_str("  lateen down                           end it\n");
-    text
-}
-
 /// Runs `lateen down`.
 pub(crate) fn down(args: &Down) -> anyhow::Result<()> {
-    let was_running = cluster::down(&args.which.name, None)?;
-    if args.purge {
-        let data = cluster::state::Home::open(&args.which.name, None)?.data();
-        match std::fs::remove_file(&data) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => bail!("cannot remove {}: {error}", data.display()),
-        }
+    let name = &args.which.name;
+    if cluster::state::Home::find(name, None)?.is_none() {
+        eprintln!("There is no cluster {name:?} on this machine");
+        return Ok(());
     }
-    eprintln!(
-        "{}",
-        if was_running {
-            "The cluster is down"
-        } else {
-            "The cluster was not running"
-        }
-    );
+    if args.purge {
+        cluster::purge(name, None)?;
+        eprintln!("The cluster {name:?} is down, and nothing of it is kept");
+    } else if cluster::down(name, None)? {
+        eprintln!("The cluster {name:?} is down; its objects are kept");
+    } else {
+        eprintln!("The cluster {name:?} was not running");
+    }
     Ok(())
 }
 
 /// Runs `lateen status`.
 pub(crate) async fn status(args: Status) -> anyhow::Result<ExitCode> {
-    let record = match cluster::status(&args.which.name, None)? {
+    let name = &args.which.name;
+    let record = match cluster::status(name, None)? {
         cluster::Status::Running(record) => record,
         other => {
             let state = if matches!(other, cluster::Status::Starting) {
@@ -246,44 +189,25 @@ pub(crate) async fn status(args: Status) -> anyhow::Result<ExitCode> {
             };
             match args.output {
                 Format::Table => output::print(&format!("{state}\n")),
-                format => output::print_value(&json!({ "state": state }), format)?,
+                format => {
+                    output::print_value(&json!({ "name": name, "state": state }), format)?;
+                }
             }
             return Ok(ExitCode::from(NOT_RUNNING));
         }
     };
-    let ports: serde_json::Map<_, _> = record
-        .ports
-        .iter()
-        .map(|(name, address)| (name.clone(), json!(address.to_string())))
-        .collect();
-    let pods = install::unready(&client_of(&args.which.name).await?).await;
-    let value = json!({
-        "state": "running",
-        "pid": record.supervisor.pid,
-        "publisherPid": record.publisher.pid,
-        "started": record.started.to_string(),
-        "api": record.api.to_string(),
-        "ports": ports,
-        "kubeconfig": record.kubeconfig,
-        "notReady": pods.as_ref().ok()
-    });
-    if args.output != Format::Table {
-        output::print_value(&value, args.output)?;
-        return Ok(ExitCode::SUCCESS);
+    let client = client_of(name).await?;
+    let report = status::Report {
+        name,
+        record: &record,
+        ingress: port(&record, "ingress HTTP")?,
+        has_bookinfo: bookinfo::is_deployed(&client).await.unwrap_or(false),
+        unready: install::unready(&client).await,
+    };
+    match args.output {
+        Format::Table => output::print(&report.to_string()),
+        format => output::print_value(&report.value(), format)?,
     }
-    let mut text = format!(
-        "running since {}, pid {}\n  Kubernetes API  https://{}\n",
-        record.started, record.supervisor.pid, record.api
-    );
-    for (name, address) in &record.ports {
-        text.push_str(&format!("  {name:<15} {address}\n"));
-    }
-    match pods {
-        Ok(pods) if pods.is_empty() => text.push_str("  every pod is ready\n"),
-        Ok(pods) => text.push_str(&format!("  not ready: {}\n", pods.join(", "))),
-        Err(error) => text.push_str(&format!("  the API does not answer: {error:#}\n")),
-    }
-    output::print(&text);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -301,8 +225,9 @@ pub(crate) fn logs(args: &Logs) -> anyhow::Result<()> {
 pub(crate) fn env(args: &Env) -> anyhow::Result<()> {
     let cluster::Status::Running(record) = cluster::status(&args.which.name, None)? else {
         bail!(
-            "the cluster {:?} does not run: `lateen up` starts it",
-            args.which.name
+            "the cluster {:?} does not run: `{}` starts it",
+            args.which.name,
+            command("up", &args.which.name)
         );
     };
     let http = port(&record, "ingress HTTP")?;

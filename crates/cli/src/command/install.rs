@@ -164,14 +164,17 @@ fn is_ready(deployment: &Deployment) -> bool {
         && status.available_replicas.unwrap_or(0) >= wanted
 }
 
-/// The pods that are not ready, as `namespace/name`.
-pub(crate) async fn unready(client: &Client) -> anyhow::Result<Vec<String>> {
+/// The pods that are not ready and neither done nor on their way out.
+pub(crate) async fn unready(client: &Client) -> kube::Result<Vec<Pod>> {
     let pods: Api<Pod> = Api::all(client.clone());
     let list = pods.list(&ListParams::default()).await?;
-    let names = list.iter().filter(|pod| !is_pod_ready(pod));
-    Ok(names
-        .map(|pod| format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any()))
-        .collect())
+    let is_open = |pod: &Pod| pod.metadata.deletion_timestamp.is_none() && !is_pod_ready(pod);
+    Ok(list.into_iter().filter(is_open).collect())
+}
+
+/// A pod as `namespace/name`.
+pub(crate) fn full_name(pod: &Pod) -> String {
+    format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any())
 }
 
 fn is_pod_ready(pod: &Pod) -> bool {

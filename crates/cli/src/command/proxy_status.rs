@@ -1,6 +1,6 @@
 //! `lateen proxy-status`: what every connected proxy has, from the control plane's `/debug/syncz`.
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
@@ -39,8 +39,12 @@ pub(crate) struct ProxyStatus {
 pub(crate) async fn run(args: ProxyStatus) -> anyhow::Result<()> {
     let client = output::client(args.context.as_deref()).await?;
     let mut proxies = connected(&client, &args.istio_namespace).await?;
+    let count = proxies.len();
     proxies.retain(|proxy| text(&proxy["proxy"]).starts_with(&args.name));
     proxies.sort_by_key(|proxy| text(&proxy["proxy"]).to_owned());
+    if proxies.is_empty() {
+        eprintln!("{}", nothing(&args.name, count, &args.istio_namespace));
+    }
     if args.output != Format::Table {
         return output::print_value(&Value::Array(proxies), args.output);
     }
@@ -64,13 +68,16 @@ pub(crate) async fn run(args: ProxyStatus) -> anyhow::Result<()> {
             }
         }
     }
-    if proxies.is_empty() {
-        eprintln!(
-            "no proxy is connected to the control plane in {}",
-            args.istio_namespace
-        );
-    }
     Ok(())
+}
+
+/// What is said where there is nothing to list, of `count` proxies.
+fn nothing(name: &str, count: usize, namespace: &str) -> String {
+    match count {
+        0 => format!("no proxy is connected to the control plane in {namespace}"),
+        1 => format!("the name of the one proxy that is connected does not begin with {name:?}"),
+        _ => format!("none of the {count} proxies that are connected begins with {name:?}"),
+    }
 }
 
 /// The proxies of every replica of the control plane, each with the replica that it is connected to.
@@ -78,7 +85,11 @@ async fn connected(client: &Client, namespace: &str) -> anyhow::Result<Vec<Value
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let replicas = pods
         .list(&ListParams::default().labels("app=istiod"))
-        .await?;
+        .await
+        .map_err(|error| {
+            let what = format!("cannot list the pods of {namespace}");
+            output::failed(&what, "`list` on pods", &error)
+        })?;
     let running = replicas.iter().filter(|pod| {
         let phase = pod
             .status
@@ -94,8 +105,9 @@ async fn connected(client: &Client, namespace: &str) -> anyhow::Result<Vec<Value
         let path =
             format!("/api/v1/namespaces/{namespace}/pods/{name}:{DEBUG_PORT}/proxy/debug/syncz");
         let request = http::Request::get(path).body(Vec::new())?;
-        let entries: Vec<Value> = client.request(request).await.with_context(|| {
-            format!("cannot ask {namespace}/{name} (it needs `get` on pods/proxy)")
+        let entries: Vec<Value> = client.request(request).await.map_err(|error| {
+            let what = format!("cannot ask {namespace}/{name}");
+            output::failed(&what, "`get` on pods/proxy", &error)
         })?;
         proxies.extend(entries.into_iter().map(|mut entry| {
             entry["istiod"] = json!(name);
@@ -153,6 +165,15 @@ fn text(value: &Value) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_nothing_has_is_told_apart_from_no_proxy_at_all() {
+        assert!(nothing("x", 0, "istio-system").contains("no proxy is connected"));
+        assert_eq!(
+            nothing("x", 7, "istio-system"),
+            "none of the 7 proxies that are connected begins with \"x\""
+        );
+    }
 
     #[test]
     fn a_proxy_is_as_far_as_its_worst_subscription() {

@@ -28,9 +28,14 @@ pub(super) struct OwnedSidecar {
 impl Index {
     /// Remembers what a Sidecar says, and marks what depends on it.
     pub(super) fn set_sidecar(&mut self, object: &ObjectRef, sidecar: Option<OwnedSidecar>) {
-        if super::replace(&mut self.sidecars, object, sidecar).is_ok() {
-            self.dirty.is_scoping = true;
+        if super::replace(&mut self.sidecars, object, sidecar).is_err() {
+            return;
         }
+        self.dirty.is_scoping = true;
+        // What it says of ports is not in a scope.
+        let pods = self.scope_of.iter();
+        let pods = pods.filter(|(_, (sidecar, _))| sidecar == object);
+        self.dirty.pods.extend(pods.map(|(key, _)| key.clone()));
     }
 
     /// The settings of the proxies of a Sidecar that has an outbound policy of its own.
@@ -92,7 +97,7 @@ impl Index {
     }
 
     /// The Sidecar that is in effect for a pod.
-    fn sidecar_of(&self, pod: &Pod) -> Option<ScopeKey> {
+    pub(super) fn sidecar_of(&self, pod: &Pod) -> Option<ScopeKey> {
         if pod.role != Some(Role::Sidecar) || self.sidecars.is_empty() {
             return None;
         }

@@ -652,6 +652,7 @@ fn pool(state: u8) -> Vec<Input> {
             &json!({
                 "workloadSelector": { "labels": { "version": "v2" } },
                 "egress": [{ "hosts": [format!("{version}/*"), "./root.com".to_owned()] }],
+                "ingress": [{ "port": { "number": 8080 + u16::from(state), "protocol": "HTTP", "name": "a" } }],
                 "outboundTrafficPolicy": { "mode": if state == 0 { "ALLOW_ANY" } else { "REGISTRY_ONLY" } },
             }),
         ),

@@ -1,7 +1,7 @@
 //! Pods: what their proxies are told about themselves, and who lives at which address.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use lateen_api::service::Target;
 use lateen_api::{Object, lower, workload};
@@ -72,6 +72,7 @@ impl Index {
             let age = a.source.age_key().cmp(&b.source.age_key());
             age.then(a.inbound.service_port.cmp(&b.inbound.service_port))
         });
+        let ingress = self.ingress(pod, &claims);
         let gateway_ports: BTreeSet<(u16, u16)> = claims
             .iter()
             .filter(|claim| role == Role::Gateway && claim.is_kubernetes)
@@ -83,6 +84,9 @@ impl Index {
             .filter(|claim| taken.insert(claim.inbound.port))
             .map(|claim| claim.inbound)
             .collect();
+        if !ingress.is_empty() {
+            inbound = ingress;
+        }
         inbound.sort_by_key(|port| port.port);
         Proxy {
             role,
@@ -93,6 +97,41 @@ impl Index {
             locality: self.locality_of(pod),
             inbound,
             gateway_ports: gateway_ports.into_iter().collect(),
+        }
+    }
+
+    /// The ports that the pod's Sidecar lists: in place of all that services give to it.
+    fn ingress(&self, pod: &Pod, claims: &[Claim]) -> Vec<InboundPort> {
+        let key = self.sidecar_of(pod);
+        let Some(owned) = key.and_then(|(object, _)| self.sidecars.get(&object)) else {
+            return Vec::new();
+        };
+        let oldest = claims.first().map(|claim| claim.inbound.service.clone());
+        let ports = owned.sidecar.ingress.iter().map(|ingress| {
+            let mut claims = claims.iter().map(|claim| &claim.inbound);
+            let claim = claims.find(|inbound| inbound.port == ingress.port);
+            let service = claim.map(|inbound| inbound.service.clone());
+            let service = service.or_else(|| oldest.clone());
+            InboundPort {
+                port: ingress.port,
+                protocol: ingress.protocol,
+                service: service.unwrap_or_else(|| self.nameless_service(pod)),
+                service_port: claim.map_or(ingress.port, |inbound| inbound.service_port),
+                endpoint: ingress
+                    .endpoint
+                    .map(|endpoint| own_address(endpoint, &pod.addresses)),
+            }
+        });
+        ports.collect()
+    }
+
+    /// What a pod that no service selects is called where a service is.
+    fn nameless_service(&self, pod: &Pod) -> ServiceKey {
+        let namespace = &pod.identity.namespace;
+        let name = workload::name(&pod.identity);
+        ServiceKey {
+            namespace: namespace.clone(),
+            host: lateen_api::service::host(&name, namespace, &self.mesh.settings),
         }
     }
 
@@ -119,6 +158,7 @@ impl Index {
                         protocol: port.protocol,
                         service: name.clone(),
                         service_port: port.number,
+                        endpoint: None,
                     },
                     is_kubernetes: true,
                 })
@@ -164,6 +204,19 @@ fn resolve(target: &TargetPort, pod: &Pod) -> Option<u16> {
     }
 }
 
+/// Puts the pod's address in place of an unspecified one.
+fn own_address(mut endpoint: SocketAddr, addresses: &[IpAddr]) -> SocketAddr {
+    if endpoint.ip().is_unspecified() {
+        let mut family = addresses
+            .iter()
+            .filter(|address| address.is_ipv4() == endpoint.is_ipv4());
+        if let Some(own) = family.next().or(addresses.first()) {
+            endpoint.set_ip(*own);
+        }
+    }
+    endpoint
+}
+
 /// The ports that a ServiceEntry gives to the workloads that it selects.
 fn entry_claims(value: &Value) -> Vec<Claim> {
     let source = Object(value).source();
@@ -187,6 +240,7 @@ fn entry_claims(value: &Value) -> Vec<Claim> {
                 protocol: protocol.unwrap_or_else(|| Protocol::select(service_port, name, None)),
                 service: service.clone(),
                 service_port,
+                endpoint: None,
             },
             is_kubernetes: false,
         })

@@ -7,6 +7,7 @@
 //! The usual cluster has one tier with one pool.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use lateen_model::balancer::{Algorithm, LoadBalancer};
 use lateen_model::endpoint::Health;
@@ -23,6 +24,8 @@ pub struct EndpointSet {
     endpoints: Box<[Endpoint]>,
     /// How many take requests.
     ready: usize,
+    /// The only pool, if that is all there is to look at: the usual case is kept in place.
+    pub(super) plain: Option<Pool>,
     /// At least one if an endpoint is ready; the first one goes first.
     pub(super) tiers: Box<[Tier]>,
     pub(super) warmup: Option<Warmup>,
@@ -53,11 +56,11 @@ pub(super) struct Tier {
 }
 
 /// Endpoints that are drawn from by weight.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Pool {
     pub(super) range: Range<usize>,
     /// Sums of the weights, if they differ.
-    weights: Box<[u64]>,
+    weights: Option<Arc<[u64]>>,
 }
 
 // === impl EndpointSet ===
@@ -98,6 +101,7 @@ impl EndpointSet {
             endpoints: endpoints.collect(),
             ready,
             ejected: Ejected::new(tiers.len()),
+            plain: plain(&tiers).cloned(),
             tiers,
             warmup: warms.map(Warmup::new),
         }
@@ -112,16 +116,16 @@ impl EndpointSet {
     pub fn ready(&self) -> &[Endpoint] {
         &self.endpoints[..self.ready]
     }
+}
 
-    /// The only pool, if that is all there is to look at.
-    pub(super) fn plain(&self) -> Option<&Pool> {
-        match &*self.tiers {
-            [tier] if tier.table.is_none() => match &*tier.pools {
-                [pool] => Some(pool),
-                _ => None,
-            },
+/// The only pool of the only tier, unless a table chooses there.
+fn plain(tiers: &[Tier]) -> Option<&Pool> {
+    match tiers {
+        [tier] if tier.table.is_none() => match &*tier.pools {
+            [pool] => Some(pool),
             _ => None,
-        }
+        },
+        _ => None,
     }
 }
 
@@ -211,16 +215,15 @@ impl Pool {
     fn new(start: usize, members: &[(Endpoint, Option<Place>)]) -> Self {
         let weight = |one: &(Endpoint, Option<Place>)| one.0.weight.max(1);
         let first = members.first().map_or(1, weight);
-        let weights = if members.iter().all(|one| weight(one) == first) {
-            Box::default()
-        } else {
+        let differ = members.iter().any(|one| weight(one) != first);
+        let weights = differ.then(|| {
             let mut sum = 0;
             let sums = members.iter().map(|one| {
                 sum += u64::from(weight(one));
                 sum
             });
             sums.collect()
-        };
+        });
         Self {
             range: start..start + members.len(),
             weights,
@@ -229,10 +232,9 @@ impl Pool {
 
     /// The index that uniform bits fall on, by weight.
     pub(super) fn draw(&self, bits: u64) -> usize {
-        let at = if self.weights.is_empty() {
-            scale(bits, self.range.len() as u64)
-        } else {
-            at_point(&self.weights, bits)
+        let at = match &self.weights {
+            None => scale(bits, self.range.len() as u64),
+            Some(sums) => at_point(sums, bits),
         };
         self.range.start + at
     }
@@ -241,7 +243,7 @@ impl Pool {
     /// less busy one is found; by weight both are drawn alike. There are at least two.
     pub(super) fn draw_two(&self, mut random: impl FnMut() -> u64) -> (usize, usize) {
         let one = self.draw(random());
-        if !self.weights.is_empty() {
+        if self.weights.is_some() {
             return (one, self.draw(random()));
         }
         let other = self.range.start + scale(random(), self.range.len() as u64 - 1);
@@ -250,15 +252,11 @@ impl Pool {
 
     /// The index whose turn it is, by weight.
     pub(super) fn at_turn(&self, turn: u32) -> usize {
-        let at = if self.weights.is_empty() {
-            turn as usize % self.range.len()
-        } else {
+        let at = match &self.weights {
+            None => turn as usize % self.range.len(),
             // A stride by the golden ratio spreads the turns of a heavy endpoint instead of
             // giving them in one run, and still visits every point equally often.
-            at_point(
-                &self.weights,
-                u64::from(turn).wrapping_mul(0x9E37_79B9_7F4A_7C15),
-            )
+            Some(sums) => at_point(sums, u64::from(turn).wrapping_mul(0x9E37_79B9_7F4A_7C15)),
         };
         self.range.start + at
     }

@@ -63,7 +63,7 @@ impl EndpointSet {
             return None;
         }
         let care = Care::new(self, cluster, context);
-        if let Some(pool) = self.plain()
+        if let Some(pool) = &self.plain
             && context.tried.is_empty()
             && !care.has_ejected
             && !care.is_warming()

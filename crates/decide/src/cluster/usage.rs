@@ -114,7 +114,7 @@ impl Usage {
     }
 
     /// Begins to use something; `None` if the limit is reached.
-    pub(super) fn begin<'u>(
+    pub(crate) fn begin<'u>(
         self: &'u Arc<Self>,
         what: Counted,
         limits: &Limits,

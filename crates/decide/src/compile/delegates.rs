@@ -50,10 +50,7 @@ impl Delegations {
         revision: &mut u64,
     ) {
         let mut last = std::mem::take(&mut self.made);
-        let delegating = |routes: &&StoredRoutes| {
-            let mut rules = routes.body.spec.http.iter();
-            !routes.is_delegate() && rules.any(|rule| delegate_of(rule).is_some())
-        };
+        let delegating = |routes: &&StoredRoutes| routes.body.delegates && !routes.is_delegate();
         let roots: Vec<_> = all.values().filter(delegating).collect();
         if roots.is_empty() {
             return;

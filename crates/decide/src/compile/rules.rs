@@ -33,6 +33,8 @@ pub(crate) struct Routes {
     pub(super) actions: Vec<Actions>,
     /// Where each rule of `http` and its blocks were written, if some came from delegates.
     places: Vec<(Arc<ObjectRef>, usize, Vec<usize>)>,
+    /// Whether a rule names a delegate.
+    pub(super) delegates: bool,
     /// What of its delegates could not be put in place.
     pub(crate) notices: Vec<String>,
 }
@@ -118,6 +120,7 @@ impl Routes {
             entries: Vec::new(),
             actions: Vec::new(),
             places: Vec::new(),
+            delegates: false,
             notices: Vec::new(),
         }
     }
@@ -142,6 +145,7 @@ impl Routes {
         if blocks.is_empty() {
             blocks.push(Arc::new(Entry::catch_all()));
         }
+        self.delegates |= matches!(rule.action, HttpAction::Delegate { .. });
         self.actions.push(actions);
         self.entries.push(blocks);
         Ok(())

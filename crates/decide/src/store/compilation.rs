@@ -94,7 +94,7 @@ impl Store {
             ));
         }
         self.compiled.epochs = Some(epochs);
-        let (routing, headless) = self.routing();
+        let (routing, headless) = self.routing(last.map(|last| &*last.routing));
         self.compiled.headless = headless;
         let specs = self.specs(are_same_policies);
         let clusters = self.clusters(&specs, last, changes);
@@ -110,7 +110,7 @@ impl Store {
     }
 
     /// Compiles everything that does not depend on endpoints.
-    fn routing(&mut self) -> (Routing, Vec<Headless>) {
+    fn routing(&mut self, last: Option<&Routing>) -> (Routing, Vec<Headless>) {
         let resources = &self.resources;
         let (mesh, proxy) = (resources.mesh(), resources.proxy());
         self.cache.begin(resources.epochs);
@@ -140,7 +140,13 @@ impl Store {
         let written = routes.map(|routes| routes.revision);
         let revisions = written.chain(resources.delegations.revisions()).collect();
         self.cache.end(&revisions);
-        let (inbound, inbound_otherwise) = inbound::compile(proxy, &self.compiled.registry);
+        let (inbound, inbound_otherwise) = inbound::compile(
+            proxy,
+            &self.compiled.registry,
+            &self.compiled.policies,
+            &mesh,
+            last,
+        );
         let routing = Routing {
             proxy: resources.known_proxy(),
             mesh,

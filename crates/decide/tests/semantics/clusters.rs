@@ -12,7 +12,7 @@ use lateen_model::destination::{DestinationRule, PortPolicy, RetryBudget, Traffi
 use lateen_model::endpoint::{Endpoints, Health};
 use lateen_model::mesh::Mesh;
 use lateen_model::pool::{ConnectionPool, H2Upgrade, HttpPool, OutlierDetection, TcpPool};
-use lateen_model::proxy::Role;
+use lateen_model::proxy::{InboundPort, Role};
 use lateen_model::service::ServiceKey;
 use lateen_model::tls::{ClientTls, ClientTlsMode};
 use lateen_model::{Body, Host, Labels, Percent, Protocol, endpoint};
@@ -246,6 +246,43 @@ fn the_version_of_http_is_the_ports_unless_the_pool_says_otherwise() {
         let version = policy(&mut world).http_version;
         assert_eq!(version, expected, "{protocol:?} {upgrade:?} {client}");
     }
+}
+
+#[test]
+fn the_own_proxy_of_a_service_takes_its_pool_alone() {
+    let mut world = reviews(Protocol::Http);
+    let mut proxy = World::proxy(Role::Sidecar, "default", &[]);
+    proxy.inbound = vec![InboundPort {
+        port: 8080,
+        protocol: Protocol::Http,
+        service: ServiceKey {
+            namespace: "default".into(),
+            host: Host::new("reviews.default.svc.cluster.local"),
+        },
+        service_port: 9080,
+        endpoint: None,
+    }];
+    world.add("Proxy", "istio-system", "pod", Body::Proxy(proxy));
+    let http = HttpPool {
+        max_requests: Some(1),
+        ..HttpPool::default()
+    };
+    let mut whole = pool(TcpPool::default(), http);
+    whole.outlier_detection = Some(detection());
+    world.rules("dr", with(whole));
+    let plan = world.plan();
+    let inbound = plan.inbound(8080);
+    assert_eq!(inbound.policy.limits.max_requests, 1);
+    assert_eq!(inbound.policy.outlier_detection, None);
+    let permit = inbound.permit(Counted::Request);
+    assert!(permit.is_some());
+    // It counts on in the next plan.
+    world.http("other", 9080);
+    let next = world.plan();
+    assert!(next.inbound(8080).permit(Counted::Request).is_none());
+    drop(permit);
+    assert!(next.inbound(8080).permit(Counted::Request).is_some());
+    assert!(next.inbound(1).permit(Counted::Request).is_some());
 }
 
 fn endpoint_of(cluster: &Cluster) -> &Endpoint {

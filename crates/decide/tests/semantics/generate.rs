@@ -1,6 +1,8 @@
 //! Makes a mesh and requests from bytes, so that a property test and a fuzzer share it: small
 //! alphabets, so that rules overlap, shadow each other and meet the requests.
 
+// The path is written out for the fuzzer, which takes this file by its own path.
+#[path = "generate/rules.rs"]
 mod rules;
 
 use lateen_model::destination::{DestinationRule, Subset, TrafficPolicy};

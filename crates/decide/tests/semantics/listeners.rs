@@ -321,6 +321,7 @@ fn inbound_ports_know_their_service_and_all_others_pass_through() {
             host: Host::new("reviews.default.svc.cluster.local"),
         },
         service_port: 80,
+        endpoint: None,
     }];
     world.add("Proxy", "istio-system", "pod", Body::Proxy(proxy));
     let plan = world.plan();

@@ -1,8 +1,12 @@
 //! An interpreter of the rules that reads them as they are written, one after the other: slow,
 //! short and obviously right. What is compiled must never differ from it.
 
+// The paths are written out for the fuzzer, which takes this file by its own path.
+#[path = "naive/conditions.rs"]
 mod conditions;
+#[path = "naive/delegates.rs"]
 mod delegates;
+#[path = "naive/treatment.rs"]
 mod treatment;
 
 use std::cmp::Reverse;

@@ -3,8 +3,8 @@
 use lateen_decide::headers::{Changes, Headers, Write};
 use lateen_decide::{Plan, Route};
 
-use crate::naive::{Change, Cors, Treatment};
-use crate::request::Request;
+use super::naive::{Change, Cors, Treatment};
+use super::request::Request;
 
 /// How a route treats a request on its way to a destination.
 pub(crate) fn of(plan: &Plan, route: &Route, destination: usize, request: &Request) -> Treatment {

@@ -4,14 +4,38 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::options::command;
+
 /// Why a local cluster could not be started, found or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A cluster of that name runs already.
-    #[error("the cluster {name:?} is already running; `lateen down` ends it")]
+    #[error(
+        "the cluster {name:?} is already running; `{}` ends it",
+        command("down", name)
+    )]
     Running {
         /// Its name.
         name: String,
+    },
+    /// No cluster of that name was ever started here, or it was forgotten.
+    #[error(
+        "there is no cluster {name:?} on this machine; `{}` starts it",
+        command("up", name)
+    )]
+    Unknown {
+        /// Its name.
+        name: String,
+    },
+    /// An image was mapped to what cannot be run.
+    #[error("the image {image} cannot stand for {}: {why}", program.display())]
+    Image {
+        /// The image's name.
+        image: String,
+        /// What it was mapped to.
+        program: PathBuf,
+        /// What is wrong with it.
+        why: String,
     },
     /// A cluster's name that cannot be one.
     #[error(

@@ -1,5 +1,6 @@
 //! What a cluster is started with.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -12,6 +13,9 @@ use crate::node::images::Mapping;
 /// The longest name: it becomes part of a node's name, whose bound is 63.
 const MAX_NAME: usize = 40;
 
+/// The name of the cluster that commands mean if they name none.
+pub const DEFAULT_NAME: &str = "lateen";
+
 /// What a cluster is started with; it travels to the supervisor as JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Options {
@@ -21,7 +25,8 @@ pub struct Options {
     pub api: SocketAddr,
     /// The services that have a host port from the start.
     pub published: Vec<Published>,
-    /// Images beyond those built in; an earlier mapping wins.
+    /// Images beyond those built in; an earlier mapping wins. Those of the cluster's last start
+    /// are added, unless an image of the same name is here.
     pub images: Vec<Mapping>,
     /// Where the mesh's own programs are; `None`: beside this one.
     pub programs: Option<PathBuf>,
@@ -69,7 +74,7 @@ impl Default for Options {
             },
         };
         Self {
-            name: "lateen".into(),
+            name: DEFAULT_NAME.into(),
             api: (Ipv4Addr::LOCALHOST, 6443).into(),
             published: vec![
                 ingress("ingress HTTP", 8080, 80),
@@ -81,6 +86,18 @@ impl Default for Options {
             kubeconfig: None,
             state: None,
         }
+    }
+}
+
+impl Options {
+    /// Where the mesh's own programs are.
+    pub(crate) fn programs(&self) -> io::Result<PathBuf> {
+        if let Some(programs) = &self.programs {
+            return Ok(programs.clone());
+        }
+        let mut path = std::env::current_exe()?;
+        path.pop();
+        Ok(path)
     }
 }
 
@@ -100,10 +117,18 @@ pub(crate) fn check_name(name: &str) -> Result<(), Error> {
 
 /// The kubeconfig context of a cluster.
 pub fn context_name(name: &str) -> String {
-    if name == "lateen" {
+    if name == DEFAULT_NAME {
         return name.into();
     }
     format!("lateen-{name}")
+}
+
+/// A command about a cluster, as a person types it: `lateen down`, `lateen down --name two`.
+pub fn command(verb: &str, name: &str) -> String {
+    if name == DEFAULT_NAME {
+        return format!("lateen {verb}");
+    }
+    format!("lateen {verb} --name {name}")
 }
 
 #[cfg(test)]
@@ -134,5 +159,11 @@ mod tests {
     fn contexts_of_two_clusters_differ() {
         assert_eq!(context_name("lateen"), "lateen");
         assert_eq!(context_name("other"), "lateen-other");
+    }
+
+    #[test]
+    fn commands_name_every_cluster_but_the_usual_one() {
+        assert_eq!(command("down", "lateen"), "lateen down");
+        assert_eq!(command("down", "two"), "lateen down --name two");
     }
 }

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use super::options::{Options, Published, context_name};
 use super::outside::{Event, Handover};
 use super::state::{Home, Record};
-use super::{Error, PUBLISHER, isolate, kubeconfig};
+use super::{Error, PUBLISHER, images, isolate, kubeconfig};
 use crate::publisher::channel;
 
 /// What `up` is doing, for whoever waits.
@@ -32,7 +32,9 @@ pub fn up(options: &Options, mut progress: impl FnMut(Progress)) -> Result<Recor
     };
     home.remove_record()?;
     let mut options = options.clone();
+    options.images = images::all(&home, &options)?;
     let listeners = open_ports(&mut options)?;
+    images::keep(&home, &options.images)?;
     let (ours, theirs) = channel::pair().map_err(Error::system("make a channel"))?;
     let (events, tell) = channel::pair().map_err(Error::system("make a channel"))?;
     let log = home.open_log()?;

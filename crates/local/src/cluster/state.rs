@@ -72,6 +72,44 @@ impl Home {
         Ok(home)
     }
 
+    /// Finds the state directory of the cluster `name` if there is one; makes nothing.
+    pub fn find(name: &str, root: Option<&Path>) -> Result<Option<Self>, Error> {
+        options::check_name(name)?;
+        let directory = existing_root(root)?.map(|root| root.join(name));
+        let directory = directory.filter(|directory| directory.is_dir());
+        Ok(directory.map(|directory| Self { directory }))
+    }
+
+    /// The state directories of all clusters of this user, with their names.
+    pub(crate) fn all(root: Option<&Path>) -> Result<Vec<(String, Self)>, Error> {
+        let Some(root) = existing_root(root)? else {
+            return Ok(Vec::new());
+        };
+        let entries = fs::read_dir(&root).map_err(Error::file("list", &root))?;
+        let mut homes = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(Error::file("list", &root))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // What has another name was put there by somebody else.
+            if options::check_name(&name).is_ok() && entry.path().is_dir() {
+                let directory = entry.path();
+                homes.push((name, Self { directory }));
+            }
+        }
+        homes.sort_by(|one, other| one.0.cmp(&other.0));
+        Ok(homes)
+    }
+
+    /// Removes everything that is kept of the cluster, whose lock the caller holds.
+    pub(crate) fn remove(&self) -> Result<(), Error> {
+        fs::remove_dir_all(&self.directory).map_err(Error::file("remove", &self.directory))?;
+        // The directory of all clusters goes with the last one.
+        if let Some(root) = self.directory.parent() {
+            let _ = fs::remove_dir(root);
+        }
+        Ok(())
+    }
+
     /// The directory itself.
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -90,6 +128,11 @@ impl Home {
     /// A kubeconfig with nothing but this cluster.
     pub fn kubeconfig(&self) -> PathBuf {
         self.directory.join("kubeconfig")
+    }
+
+    /// The mapping of images that the cluster was started with.
+    pub(crate) fn images(&self) -> PathBuf {
+        self.directory.join("images.json")
     }
 
     /// The logs of containers.
@@ -231,29 +274,61 @@ fn start_time(pid: i32) -> io::Result<u64> {
         .ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat cannot be read")))
 }
 
-/// The directory of all clusters of this user.
-fn find_root() -> Result<PathBuf, Error> {
+/// Where the directory of all clusters of this user may be, the best place first.
+fn places() -> Vec<PathBuf> {
     let absolute = |name: &str| {
         std::env::var_os(name)
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
     };
     if let Some(state) = absolute("XDG_STATE_HOME") {
-        return own_directory(&state.join("lateen"));
-    }
-    // An account without a home often has one by name that does not exist, or is not its own.
-    if let Some(home) = absolute("HOME").filter(|home| home.is_dir())
-        && let Ok(root) = own_directory(&home.join(".local/state/lateen"))
-    {
-        return Ok(root);
+        return vec![state.join("lateen")];
     }
     let user = rustix::process::geteuid().as_raw();
-    own_directory(&Path::new("/tmp").join(format!("lateen-{user}")))
+    // An account without a home often has one by name that does not exist, or is not its own.
+    let home = absolute("HOME").filter(|home| home.is_dir());
+    let mut places: Vec<PathBuf> = home
+        .map(|home| home.join(".local/state/lateen"))
+        .into_iter()
+        .collect();
+    places.push(Path::new("/tmp").join(format!("lateen-{user}")));
+    places
+}
+
+/// Makes the directory of all clusters of this user, unless it is there.
+fn find_root() -> Result<PathBuf, Error> {
+    let places = places();
+    let (last, better) = places.split_last().expect("there is always a place");
+    let found = better.iter().find_map(|place| own_directory(place).ok());
+    found.map_or_else(|| own_directory(last), Ok)
+}
+
+/// The directory of all clusters if it is there and nobody else's.
+fn existing_root(given: Option<&Path>) -> Result<Option<PathBuf>, Error> {
+    let places = match given {
+        Some(root) => vec![root.to_owned()],
+        None => places(),
+    };
+    let mut unsafe_place = None;
+    for place in places {
+        // One that cannot even be looked at is not where a cluster of this user is.
+        if fs::symlink_metadata(&place).is_ok() {
+            match check_own(&place) {
+                Ok(root) => return Ok(Some(root)),
+                Err(error) => unsafe_place = Some(error),
+            }
+        }
+    }
+    unsafe_place.map_or(Ok(None), Err)
 }
 
 /// Makes a directory that only this user can use, or checks that it is one.
 fn own_directory(path: &Path) -> Result<PathBuf, Error> {
     make_private(path).map_err(Error::file("make", path))?;
+    check_own(path)
+}
+
+fn check_own(path: &Path) -> Result<PathBuf, Error> {
     // Not through a symbolic link: in /tmp anybody can put one where we look.
     let metadata = fs::symlink_metadata(path).map_err(Error::file("look at", path))?;
     let why = if !metadata.is_dir() {
@@ -299,6 +374,27 @@ mod tests {
         drop(lock);
         assert!(home.lock().unwrap().is_some());
         fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn looking_for_a_cluster_makes_nothing_and_removing_it_leaves_nothing() {
+        let root = scratch("find");
+        assert_eq!(Home::find("lateen", Some(&root)).unwrap(), None);
+        assert!(Home::all(Some(&root)).unwrap().is_empty());
+        assert!(!root.exists());
+        let home = Home::open("two", Some(&root)).unwrap();
+        let _lock = home.lock().unwrap();
+        assert_eq!(
+            Home::find("two", Some(&root)).unwrap().as_ref(),
+            Some(&home)
+        );
+        assert_eq!(Home::find("one", Some(&root)).unwrap(), None);
+        assert_eq!(
+            Home::all(Some(&root)).unwrap(),
+            [("two".to_owned(), home.clone())]
+        );
+        home.remove().unwrap();
+        assert!(!root.exists());
     }
 
     #[test]

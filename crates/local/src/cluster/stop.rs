@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 
 use super::options::context_name;
-use super::state::{Home, Record};
+use super::state::{Home, Lock, Record};
 use super::{Error, kubeconfig};
 
 /// How long the cluster may take to end by itself; its own end has a shorter bound.
@@ -36,7 +36,24 @@ pub enum Status {
 
 /// Answers whether the cluster `name` runs, and as what.
 pub fn status(name: &str, state: Option<&Path>) -> Result<Status, Error> {
-    let home = Home::open(name, state)?;
+    match Home::find(name, state)? {
+        Some(home) => status_of(&home),
+        None => Ok(Status::Stopped),
+    }
+}
+
+/// The clusters of this user that run, by their names.
+pub fn running(state: Option<&Path>) -> Result<Vec<(String, Record)>, Error> {
+    let mut running = Vec::new();
+    for (name, home) in Home::all(state)? {
+        if let Status::Running(record) = status_of(&home)? {
+            running.push((name, *record));
+        }
+    }
+    Ok(running)
+}
+
+fn status_of(home: &Home) -> Result<Status, Error> {
     if home.lock()?.is_some() {
         return Ok(Status::Stopped);
     }
@@ -51,20 +68,37 @@ pub fn status(name: &str, state: Option<&Path>) -> Result<Status, Error> {
 /// When this returns, none of its processes is left, and with them went namespaces, links, rules
 /// and mounts. The objects of its API are kept for the next `up`.
 pub fn down(name: &str, state: Option<&Path>) -> Result<bool, Error> {
-    let home = Home::open(name, state)?;
+    let Some(home) = Home::find(name, state)? else {
+        return Ok(false);
+    };
+    let (_lock, was_running) = stop(&home, name)?;
+    Ok(was_running)
+}
+
+/// Ends the cluster `name` and forgets everything of it; returns false if there was none.
+pub fn purge(name: &str, state: Option<&Path>) -> Result<bool, Error> {
+    let Some(home) = Home::find(name, state)? else {
+        return Ok(false);
+    };
+    let (_lock, _) = stop(&home, name)?;
+    home.remove()?;
+    Ok(true)
+}
+
+/// Ends a cluster; returns its lock, so that no `up` comes between, and whether it ran.
+fn stop(home: &Home, name: &str) -> Result<(Lock, bool), Error> {
     let mut kubeconfig = kubeconfig::path(None);
     let mut was_running = false;
-    // The lock is held while this works, so that no `up` comes between.
-    let _lock = if let Some(lock) = home.lock()? {
+    let lock = if let Some(lock) = home.lock()? {
         lock
     } else {
         was_running = true;
-        let record = wait_for_record(&home)?;
+        let record = wait_for_record(home)?;
         if let Some(record) = record {
             end(&record)?;
             kubeconfig = record.kubeconfig.or(kubeconfig);
         }
-        wait_for_lock(&home)?
+        wait_for_lock(home)?
     };
     home.remove_record()?;
     if let Some(path) = kubeconfig {
@@ -74,7 +108,7 @@ pub fn down(name: &str, state: Option<&Path>) -> Result<bool, Error> {
         kubeconfig::remove(&path, &context_name(name), previous)?;
         let _ = fs::remove_file(kept);
     }
-    Ok(was_running)
+    Ok((lock, was_running))
 }
 
 /// Copies the log of the cluster to `out`; if asked to follow, until the cluster has ended.
@@ -84,7 +118,7 @@ pub fn follow_log(
     follow: bool,
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    let home = Home::open(name, state)?;
+    let home = Home::find(name, state)?.ok_or_else(|| Error::Unknown { name: name.into() })?;
     let path = home.log();
     let mut file = match File::open(&path) {
         Ok(file) => file,
@@ -167,7 +201,7 @@ fn has_ended(process: &OwnedFd, within: Duration) -> Result<bool, Error> {
     }
 }
 
-fn wait_for_lock(home: &Home) -> Result<super::state::Lock, Error> {
+fn wait_for_lock(home: &Home) -> Result<Lock, Error> {
     let end = Instant::now() + KILL_TIMEOUT;
     loop {
         if let Some(lock) = home.lock()? {

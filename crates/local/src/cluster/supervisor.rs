@@ -5,7 +5,6 @@ use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::ExitCode;
 
@@ -257,10 +256,7 @@ impl Cluster {
     }
 
     fn start_node(&self, parts: &mut Vec<Part>) -> anyhow::Result<()> {
-        let programs = match &self.options.programs {
-            Some(programs) => programs.clone(),
-            None => directory_of_this_program()?,
-        };
+        let programs = self.options.programs()?;
         let options = node::Options {
             name: self.options.name.clone(),
             runtime: self.home.runtime(),
@@ -378,10 +374,4 @@ fn network((address, length): (Ipv4Addr, u8)) -> anyhow::Result<Ipv4Net> {
 
 fn listener(descriptor: OwnedFd) -> io::Result<TcpListener> {
     TcpListener::from_std(std::net::TcpListener::from(descriptor))
-}
-
-fn directory_of_this_program() -> io::Result<PathBuf> {
-    let mut path = std::env::current_exe()?;
-    path.pop();
-    Ok(path)
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::container::root;
+use crate::cluster::options::command;
 
 /// An image and the program that it stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +29,8 @@ pub(crate) struct Images {
     mappings: Vec<Mapping>,
     /// Where programs with no path are looked for, in this order.
     directories: Vec<PathBuf>,
+    /// The cluster's name, for messages.
+    cluster: String,
 }
 
 /// What an image stands for.
@@ -102,6 +105,41 @@ impl Mapping {
         })
     }
 
+    /// With a program that is a path from where this process is made one that is valid anywhere.
+    ///
+    /// # Errors
+    /// If the current directory is unknown.
+    pub fn absolute(mut self) -> std::io::Result<Self> {
+        if self.program.components().count() > 1 {
+            self.program = std::path::absolute(&self.program)?;
+        }
+        Ok(self)
+    }
+
+    /// The program's path; `programs` is where the mesh's own are.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the user.
+    pub fn locate(&self, programs: &Path) -> Result<PathBuf, String> {
+        let path = if self.program.is_absolute() {
+            self.program.clone()
+        } else {
+            find(&self.program, &directories(programs)).ok_or(
+                "it is neither beside lateen nor in the system's directories; give its path",
+            )?
+        };
+        let metadata = std::fs::metadata(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => "it does not exist".to_owned(),
+            _ => error.to_string(),
+        })?;
+        if !metadata.is_file() {
+            return Err("it is no file".into());
+        }
+        rustix::fs::access(&path, rustix::fs::Access::EXEC_OK)
+            .map_err(|_| "it is not executable")?;
+        Ok(path)
+    }
+
     fn covers(&self, name: &Name<'_>) -> bool {
         let pattern = Name::parse(&self.image);
         let same_tag = pattern.tag.is_none() || pattern.tag == name.tag;
@@ -113,17 +151,16 @@ impl Mapping {
 
 impl Images {
     /// The built-in mappings and these, which come first; `programs` is where the mesh's own are.
-    pub(crate) fn new(mappings: &[Mapping], programs: &Path) -> Self {
+    pub(crate) fn new(mappings: &[Mapping], programs: &Path, cluster: &str) -> Self {
         let built_in = BUILT_IN.iter().map(|(image, program, arguments)| Mapping {
             image: (*image).into(),
             program: program.into(),
             arguments: arguments.iter().map(ToString::to_string).collect(),
         });
-        let mut directories = vec![programs.to_owned()];
-        directories.extend(SYSTEM.map(PathBuf::from));
         Self {
             mappings: mappings.iter().cloned().chain(built_in).collect(),
-            directories,
+            directories: directories(programs),
+            cluster: cluster.to_owned(),
         }
     }
 
@@ -136,17 +173,16 @@ impl Images {
         let Some(mapping) = self.mappings.iter().find(|mapping| mapping.covers(&name)) else {
             return Err(format!(
                 "image {image:?} is not mapped to a program of this machine, and this node pulls \
-                 none: start the cluster with `lateen up --image {}=/path/to/program`",
-                name.repository
+                 none: {}",
+                self.how_to_map(&name)
             ));
         };
         let path = self.find(&mapping.program).ok_or_else(|| {
             format!(
                 "image {image:?} stands for the program {}, which is neither beside lateen nor in \
-                 the system's directories: install it, or map the image to another one with \
-                 `lateen up --image {}=/path/to/program`",
+                 the system's directories: install it, or map the image to another one; {}",
                 mapping.program.display(),
-                name.repository
+                self.how_to_map(&name)
             )
         })?;
         let (first, program) = if root::is_system(&path) {
@@ -171,11 +207,33 @@ impl Images {
         if program.is_absolute() {
             return program.is_file().then(|| program.to_owned());
         }
-        self.directories
-            .iter()
-            .map(|directory| directory.join(program))
-            .find(|path| path.is_file())
+        find(program, &self.directories)
     }
+
+    /// What to do so that an image is mapped: the table is read when the cluster starts.
+    fn how_to_map(&self, name: &Name<'_>) -> String {
+        let tag = name.tag.map(|tag| format!(":{tag}")).unwrap_or_default();
+        format!(
+            "restart the cluster with `{}`, then `{} --image {}{tag}=/path/to/program`",
+            command("down", &self.cluster),
+            command("up", &self.cluster),
+            name.repository,
+        )
+    }
+}
+
+/// Where programs with no path are looked for, in this order.
+fn directories(programs: &Path) -> Vec<PathBuf> {
+    let mut directories = vec![programs.to_owned()];
+    directories.extend(SYSTEM.map(PathBuf::from));
+    directories
+}
+
+fn find(program: &Path, directories: &[PathBuf]) -> Option<PathBuf> {
+    directories
+        .iter()
+        .map(|directory| directory.join(program))
+        .find(|path| path.is_file())
 }
 
 /// An image's name, taken apart.
@@ -222,7 +280,7 @@ mod tests {
     use super::*;
 
     fn images(directory: &Path) -> Images {
-        Images::new(&[], directory)
+        Images::new(&[], directory, "lateen")
     }
 
     fn scratch(name: &str, programs: &[&str]) -> PathBuf {
@@ -271,6 +329,25 @@ mod tests {
             error.contains("--image quay.io/some/thing=/path/to/program"),
             "{error}"
         );
+        let two = Images::new(&[], Path::new("/nowhere"), "two");
+        let error = two.resolve("web:1").unwrap_err();
+        assert!(
+            error.ends_with(
+                "restart the cluster with `lateen down --name two`, then `lateen up --name two \
+                 --image web:1=/path/to/program`"
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_path_from_here_is_valid_anywhere_and_a_name_stays_one() {
+        let program = |text| Mapping::parse(text).unwrap().absolute().unwrap().program;
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(program("web=build/web"), here.join("build/web"));
+        assert_eq!(program("web=./web"), here.join("web"));
+        assert_eq!(program("web=web"), Path::new("web"));
+        assert_eq!(program("web=/bin/sh"), Path::new("/bin/sh"));
     }
 
     #[test]
@@ -288,7 +365,7 @@ mod tests {
     fn the_users_mappings_come_first_and_may_ask_for_a_tag() {
         let mapping = Mapping::parse("busybox:special=/bin/true -x").unwrap();
         assert_eq!(mapping.arguments, ["-x"]);
-        let images = Images::new(&[mapping], Path::new("/nowhere"));
+        let images = Images::new(&[mapping], Path::new("/nowhere"), "lateen");
         assert_eq!(
             images.resolve("busybox:special").unwrap().entrypoint,
             ["/bin/true", "-x"]

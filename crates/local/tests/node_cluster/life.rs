@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use lateen_local::cluster::{self, Error, Record, Status};
+use lateen_local::node::images::Mapping;
 use rustix::process::{Pid, Signal};
 use serde_json::json;
 
@@ -207,6 +208,31 @@ pub(crate) fn objects_outlive_the_cluster_and_its_pods_start_again() {
             .await;
         assert!(status.pod_ip.is_some());
     });
+}
+
+pub(crate) fn images_are_kept_until_the_cluster_is_purged() {
+    let cluster = Cluster::start(|options| {
+        options.images = vec![Mapping::parse("kept:1=/bin/sh").unwrap()];
+    });
+    let state = cluster.options.state.as_deref();
+    let running = cluster::running(state).unwrap();
+    assert_eq!(running[0].0, "lateen");
+    cluster::down("lateen", state).unwrap();
+    let mut options = cluster.options.clone();
+    options.images = Vec::new();
+    cluster::up(&options, |_| {}).unwrap();
+    block_on(async {
+        let place = Place::make(cluster.client().await, "kept").await;
+        let main = json!({ "name": "main", "image": "kept:1", "args": ["-c", "sleep 1000"] });
+        place.pod("kept", json!({ "containers": [main] })).await;
+        place.wait_ready("kept").await;
+    });
+    assert!(cluster::purge("lateen", state).unwrap());
+    assert!(!state.unwrap().join("lateen").exists());
+    assert!(!cluster::purge("lateen", state).unwrap());
+    assert!(!cluster::down("nosuch", state).unwrap());
+    assert_eq!(cluster::status("nosuch", state).unwrap(), Status::Stopped);
+    assert!(!state.unwrap().join("nosuch").exists());
 }
 
 pub(crate) fn a_second_cluster_of_the_same_name_is_refused() {

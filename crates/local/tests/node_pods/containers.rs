@@ -125,8 +125,13 @@ pub(crate) async fn an_unknown_image_says_how_to_map_it(place: Place) {
     let main = json!({ "name": "main", "image": "quay.io/some/thing:1" });
     place.pod("unknown", json!({ "containers": [main] })).await;
     place
-        .wait_event("unknown", "--image quay.io/some/thing=/path/to/program")
+        .wait_event("unknown", "--image quay.io/some/thing:1=/path/to/program")
         .await;
+    let events = place.events("unknown").await;
+    assert!(
+        events.iter().all(|event| !event.starts_with("Pulled")),
+        "{events:?}"
+    );
     let status = place.wait_phase("unknown", "Pending").await;
     let state = status.container_statuses.unwrap()[0].state.clone().unwrap();
     assert_eq!(

@@ -3,16 +3,19 @@
 use std::fmt::Write;
 use std::rc::Rc;
 
-use lateen_decide::Upstream;
+use lateen_decide::{Upstream, describe};
+use lateen_model::proxy::Role;
 use lateen_wire::h1::request::Method;
 use serde_json::json;
 
 use super::server::{Request, Response};
 use super::{Context, Readiness};
+use crate::clock;
 
 /// What there is.
 const PAGES: &str = "\
-GET  /config_dump       everything that the control plane has sent, with its sources
+GET  /config_dump       the plan in use, and everything that the control plane has sent
+GET  /config_dump?resource=plan   the plan alone: listeners, routes, clusters, endpoints
 GET  /clusters          destinations and their endpoints
 GET  /listeners         what the plan listens to
 GET  /ready             whether the proxy serves
@@ -30,7 +33,7 @@ pub async fn page(context: Rc<Context>, request: Request) -> Response {
     let is_post = request.method == Method::Post;
     match request.path.as_str() {
         "/" | "/help" => Response::text(200, format!("{PAGES}\n")),
-        "/config_dump" => config_dump(&context),
+        "/config_dump" => config_dump(&context, &request),
         "/clusters" => clusters(&context),
         "/listeners" => listeners(&context),
         "/ready" => ready(&context),
@@ -72,22 +75,42 @@ fn ready(context: &Context) -> Response {
     }
 }
 
-fn config_dump(context: &Context) -> Response {
+/// What the proxy is and has. `plan` is what its data path does, in the form that
+/// [`lateen_decide::describe`] documents; `resources` and `endpoints` are what it was made from.
+fn config_dump(context: &Context, request: &Request) -> Response {
     let shown = context.shown.borrow();
     let published = shown.published.as_ref();
+    let node = &context.settings.node.id;
+    let ports = &context.settings.ports;
+    let sockets = match context.settings.role {
+        Role::Gateway => None,
+        Role::Sidecar => Some(describe::Sockets {
+            bind: context.settings.bind,
+            outbound: ports.outbound_port,
+            inbound: ports.inbound_port,
+        }),
+    };
+    let now = clock::millis(clock::now());
+    let mut dump = json!({
+        "proxy": node.to_string(),
+        "proxyVersion": env!("CARGO_PKG_VERSION"),
+        "version": shown.link.system_version,
+        "planVersion": published.map(|published| published.version),
+        "isFromSnapshot": shown.link.is_from_snapshot,
+        "plan": published.map(|published| describe::plan(&published.plan, sockets, now)),
+        "listenerErrors": shown.listener_errors,
+    });
+    if request.parameter("resource") == Some("plan") {
+        return Response::json(&dump);
+    }
     let notices = published.map_or(&[][..], |published| published.plan.notices());
     let notices = notices
         .iter()
         .map(|(object, notice)| json!({ "object": object.to_string(), "notice": notice }));
-    Response::json(&json!({
-        "version": shown.link.system_version,
-        "planVersion": published.map(|published| published.version),
-        "isFromSnapshot": shown.link.is_from_snapshot,
-        "resources": shown.inventory.resources().collect::<Vec<_>>(),
-        "endpoints": shown.inventory.endpoints().collect::<Vec<_>>(),
-        "notices": notices.collect::<Vec<_>>(),
-        "listenerErrors": shown.listener_errors,
-    }))
+    dump["notices"] = notices.collect();
+    dump["resources"] = json!(shown.inventory.resources().collect::<Vec<_>>());
+    dump["endpoints"] = json!(shown.inventory.endpoints().collect::<Vec<_>>());
+    Response::json(&dump)
 }
 
 fn clusters(context: &Context) -> Response {
@@ -130,7 +153,7 @@ fn listeners(context: &Context) -> Response {
         let origins: Vec<_> = listener.origins.iter().map(ToString::to_string).collect();
         let _ = writeln!(text, "{bind}:{}::{}", listener.port, origins.join(","));
     }
-    if context.settings.role == lateen_model::proxy::Role::Sidecar {
+    if context.settings.role == Role::Sidecar {
         let ports = &context.settings.ports;
         let _ = writeln!(text, "virtualOutbound::{}", ports.outbound_port);
         let _ = writeln!(text, "virtualInbound::{}", ports.inbound_port);

@@ -18,6 +18,9 @@ use crate::buffer::{self, Pool};
 use crate::side::Side;
 use crate::transport::{Read, Transport};
 
+/// How much memory a stream may hold for its next exchange: a head and a small body.
+const LITTLE: usize = 4 * 1024;
+
 /// What is left of a body, and how it is sent on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Framing {
@@ -152,16 +155,26 @@ impl Flow {
         !self.is_spent
     }
 
-    /// Replaces the end of the head, which is `old` bytes long, before the head is sent again.
-    pub(super) fn change_head_end(&mut self, old: usize, new: &[u8]) {
+    /// Replaces the end of the head before the head is sent again, if it ends like this.
+    pub(super) fn change_head_end(&mut self, old: &[u8], new: &[u8]) {
         let head = if self.record.is_empty() {
             &mut self.lead
         } else {
             &mut self.record
         };
-        let from = self.head_end.saturating_sub(old);
+        let from = self.head_end.saturating_sub(old.len());
+        if head.get(from..self.head_end) != Some(old) {
+            return;
+        }
         head.splice(from..self.head_end, new.iter().copied());
         self.head_end = from + new.len();
+    }
+
+    /// Records no more: the message will not be sent again.
+    pub(super) fn stop_recording(&mut self) {
+        if self.record_limit > 0 && self.record_sent == self.record.len() {
+            self.give_up();
+        }
     }
 
     /// Copies everything that was or will be sent, if it is all at hand: of a message that streams
@@ -410,13 +423,22 @@ impl Flow {
         self.tail = &self.tail[tail..];
     }
 
+    /// Ends the record and frees its memory, unless it is little: ten thousand streams must not
+    /// each hold the most.
+    fn give_up(&mut self) {
+        if self.record.capacity() > LITTLE {
+            self.record = Vec::new();
+        }
+        self.record.clear();
+        self.record_sent = 0;
+        self.record_limit = 0;
+        self.is_spent = true;
+    }
+
     /// Adds what was just sent to the record, or gives the record up if it becomes too long.
     fn note(&mut self, source: &Side, lead: usize, direct: usize, tail: usize) {
         if self.record.len() + lead + direct + tail > self.record_limit {
-            self.record.clear();
-            self.record_sent = 0;
-            self.record_limit = 0;
-            self.is_spent = true;
+            self.give_up();
             return;
         }
         let sent = self.lead_sent..self.lead_sent + lead;

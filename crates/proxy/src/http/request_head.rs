@@ -17,6 +17,7 @@ use super::edits::Edits;
 use super::flow::{Flow, Framing};
 use super::headers::{self, Context, Filled};
 use super::workspace::{Extent, Id, Workspace};
+use crate::connection::Door;
 
 /// How much of a request's body is kept, to send it again or to copy it to a mirror.
 const MOST_KEPT: usize = 64 * 1024;
@@ -24,6 +25,9 @@ const MOST_KEPT: usize = 64 * 1024;
 /// The length of the longest socket address as text.
 const LONGEST_ADDRESS: usize =
     "[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255%4294967295]:65535".len();
+
+/// The name of the line that numbers attempts.
+const ATTEMPT: &str = "x-envoy-attempt-count";
 
 /// What the head that is sent on depends on, beside the request and its course.
 #[derive(Debug, Clone, Copy)]
@@ -90,7 +94,10 @@ pub(super) fn send(
     edits.limit(sent, &mut expected, &mut call);
     let filled = fill(client, work, course, &mut values);
     edits.apply(&filled, &values);
-    edits.set(Name::X_ENVOY_ATTEMPT_COUNT, b"1");
+    // The application is told the number of its caller's attempt.
+    if client.origin.door != Door::Inbound {
+        edits.set(Name::X_ENVOY_ATTEMPT_COUNT, b"1");
+    }
     let target = if work.target.is_empty() {
         &work.normal
     } else {
@@ -166,9 +173,10 @@ fn start(client: &mut Client, work: &mut Workspace, course: &Course<'_>, framing
 /// Makes a head that was written for one attempt that of the next: the number of the attempt is
 /// its last line.
 pub(super) fn change_attempt(flow: &mut Flow, number: u32) {
-    let mut end = Text::default();
-    let last = end.write(format_args!("{}\r\n\r\n", number - 1)).len();
-    flow.change_head_end(last, end.write(format_args!("{number}\r\n\r\n")));
+    let (mut old, mut new) = (Text::default(), Text::default());
+    let old = old.write(format_args!("{ATTEMPT}: {}\r\n\r\n", number - 1));
+    let new = new.write(format_args!("{ATTEMPT}: {number}\r\n\r\n"));
+    flow.change_head_end(old, new);
 }
 
 /// Answers whether a request may be sent twice (RFC 9110 §9.2.2).

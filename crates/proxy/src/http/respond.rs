@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use lateen_decide::cors::Cors;
 use lateen_model::Reason;
 use lateen_model::http::{AbortWith, DirectResponse, Redirect};
-use lateen_wire::h1::field::{Name, Value};
+use lateen_wire::h1::field::{Id, Name, Value};
 use lateen_wire::h1::head::{Persistence, Version};
 use lateen_wire::h1::local::{self, Reply};
 use lateen_wire::h1::request::Method;
@@ -138,7 +138,7 @@ fn write(
     let own_type = fields.iter().find(is_type).and_then(written);
     let pairs: Vec<_> = fields
         .iter()
-        .filter(|edit| !is_type(edit))
+        .filter(|edit| !is_type(edit) && is_for_rules(edit.name.id()))
         .filter_map(|edit| Some((edit.name, written(edit)?)))
         .collect();
     let reply = Reply {
@@ -158,6 +158,11 @@ fn write(
         record.called(answer.call_status());
     }
     work.to_client.lead = lead;
+}
+
+/// Answers whether rules may write a field: not where it says how the answer is framed or sent.
+fn is_for_rules(id: Id) -> bool {
+    !id.is_protected() && !id.is_hop_by_hop() && id != Id::Date
 }
 
 /// Adds what an origin is allowed.
@@ -229,6 +234,8 @@ impl Answer<'_> {
         match self.http_status() {
             0 => 0,
             _ if is_call => 200,
+            // No answer may be an interim one, whatever a rule says.
+            1..200 => 500,
             status => status,
         }
     }

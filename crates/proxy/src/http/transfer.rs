@@ -336,6 +336,9 @@ impl<'a, 'p> Transfer<'a, 'p> {
         if self.is_worth_another(head, call_status) && self.may_try_another() {
             return Err(Failure::WorthAnother(status));
         }
+        if self.terms.course.policy.mirrors.is_empty() {
+            self.work.to_upstream.stop_recording();
+        }
         let head = self.work.response.view(self.upstream.buffer.bytes());
         let is_open = self.request == Sending::Sent && !self.client.is_draining();
         let persistence = match self.about.persistence {

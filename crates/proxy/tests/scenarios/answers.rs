@@ -173,6 +173,42 @@ fn a_direct_response_may_have_a_type_of_its_own_and_no_body() {
 }
 
 #[test]
+fn rules_cannot_touch_what_frames_an_answer() {
+    run(async || {
+        let mut world = World::gateway();
+        let action = HttpAction::DirectResponse(DirectResponse {
+            status: 200,
+            body: b"body".to_vec(),
+        });
+        let set = |name: &str| (name.to_owned(), "9".to_owned());
+        world.rule(HttpRule {
+            headers: HeaderRules {
+                response: HeaderChanges {
+                    set: ["connection", "content-length", "date", "transfer-encoding"]
+                        .map(set)
+                        .to_vec(),
+                    add: vec![set("x-a"), set("x-a")],
+                    remove: vec!["server".into()],
+                },
+                ..HeaderRules::default()
+            },
+            ..HttpRule::new(action)
+        });
+        let mut client = world.client();
+        for _ in 0..2 {
+            let (head, body) = client.ask(GET).await;
+            assert_eq!(body, "body");
+            assert_eq!(head.matches("content-length").count(), 1, "{head}");
+            assert_eq!(head.matches("date").count(), 1, "{head}");
+            assert_eq!(head.matches("x-a: 9").count(), 2, "{head}");
+            for name in ["connection", "transfer-encoding", "server"] {
+                assert_eq!(field(&head, name), None, "{head}");
+            }
+        }
+    });
+}
+
+#[test]
 fn a_call_is_answered_as_a_call() {
     run(async || {
         let call = "POST /old HTTP/1.1\r\nHost: a\r\ncontent-type: application/grpc+proto\r\n\

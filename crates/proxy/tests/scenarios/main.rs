@@ -3,6 +3,7 @@
 //! Each test reads as what a client and an upstream say to each other.
 
 mod answers;
+mod balancing;
 mod calls;
 mod corpus;
 mod cross_origin;

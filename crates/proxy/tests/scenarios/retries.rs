@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lateen_model::balancer::{Algorithm, ConsistentHash, HashKey, HashTable, LoadBalancer};
 use lateen_model::destination::PortPolicy;
-use lateen_model::http::HttpRule;
+use lateen_model::http::{HeaderChanges, HeaderRules, HttpRule};
 use lateen_model::mesh::Mesh;
 use lateen_model::pool::{ConnectionPool, HttpPool};
 use lateen_model::retry::{Retries, RetryOn};
@@ -593,6 +593,53 @@ fn a_service_without_rules_has_the_retries_of_the_mesh() {
             application.say("GET / HTTP/1.1\r\nHost: web\r\n\r\n").await;
             world.upstream().await.serve(OK).await;
             application.hear_message("ok").await;
+        }
+    });
+}
+
+#[test]
+fn an_attempt_is_numbered_behind_the_headers_of_its_rule() {
+    run(async || {
+        let mut world = World::gateway();
+        let set = |name: &str, value: &str| HeaderChanges {
+            set: vec![(name.into(), value.into())],
+            ..HeaderChanges::default()
+        };
+        world.service("web", Protocol::Http, &TWO).rule(HttpRule {
+            retries: Some(retries(1, &[RetryOn::ServerError])),
+            headers: HeaderRules {
+                request: set("x-envoy-attempt-count", "9"),
+                response: set("x-from", "%UPSTREAM_HOST%"),
+            },
+            ..to("web")
+        });
+        let mut client = world.client();
+        client.say(GET).await;
+        assert_eq!(attempt(&world.upstream().await.serve(answer(500)).await), 1);
+        let mut web = world.upstream().await;
+        assert_eq!(attempt(&web.serve(OK).await), 2);
+        let (head, _) = client.hear_response().await;
+        let from = web.address.to_string();
+        assert_eq!(field(&head, "x-from"), Some(from.as_str()));
+    });
+}
+
+#[test]
+fn the_application_learns_the_number_of_its_callers_attempt() {
+    run(async || {
+        let world = World::sidecar();
+        let mut caller = world.caller(8080);
+        for count in ["x-envoy-attempt-count: 2\r\n", ""] {
+            caller
+                .say(format!("GET / HTTP/1.1\r\nHost: a\r\n{count}\r\n"))
+                .await;
+            let mut app = world.upstream().await;
+            let head = app
+                .serve("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
+                .await;
+            let told = field(&head, "x-envoy-attempt-count");
+            assert_eq!(told, (!count.is_empty()).then_some("2"));
+            caller.hear_message("ok").await;
         }
     });
 }

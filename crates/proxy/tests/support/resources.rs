@@ -35,6 +35,7 @@ pub(crate) fn proxy(role: Role, address: IpAddr) -> Resource {
         protocol,
         service: key("app"),
         service_port: port,
+        endpoint: None,
     };
     named(
         "app-1",

@@ -44,7 +44,7 @@ pub use self::route::{
     NamedMatchKind, StringMatch, StringMatchKind, TcpRule, TlsMatch, TlsRule, VirtualService,
     WeightedDestination,
 };
-pub use self::scalar::{PortPair, Subnet, Unit};
+pub use self::scalar::{PortPair, SocketAddress, Subnet, Unit};
 pub use self::service::{
     DnsEndpoint, DnsEndpoints, Endpoint, Endpoints, ExportTo, Resolution, Service, ServiceKey,
     ServicePort,

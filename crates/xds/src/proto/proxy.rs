@@ -6,7 +6,7 @@ use lateen_model::workload::Workload;
 use super::message;
 use super::service::{protocol, protocol_to_wire};
 use super::wire::{
-    Fault, Wire, address, list, nonempty, pairs, port, read_list, required, wire_address,
+    Fault, Wire, address, list, nonempty, optional, pairs, port, read_list, required, wire_address,
     wire_enum, wire_list, wire_pairs,
 };
 
@@ -51,6 +51,7 @@ impl Wire for InboundPort {
             protocol: protocol_to_wire(self.protocol),
             service: Some(self.service.to_wire()),
             service_port: u32::from(self.service_port),
+            endpoint: self.endpoint.as_ref().map(Wire::to_wire),
         }
     }
 
@@ -60,6 +61,7 @@ impl Wire for InboundPort {
             protocol: protocol(wire.protocol, "protocol")?,
             service: required(wire.service, "service")?,
             service_port: port(wire.service_port, "service_port")?,
+            endpoint: optional(wire.endpoint, "endpoint")?,
         })
     }
 }

@@ -157,6 +157,7 @@ fn proxy() -> Proxy {
             protocol: Protocol::Grpc,
             service: key(),
             service_port: 80,
+            endpoint: Some("127.0.0.1:8081".parse().expect("a socket")),
         }],
         gateway_ports: vec![(80, 8080)],
     }

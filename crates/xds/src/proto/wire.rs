@@ -1,6 +1,6 @@
 //! What all conversions share: the trait, faults with the path of the part, and scalars.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use lateen_model::{Host, HostPattern};
@@ -197,6 +197,22 @@ impl Wire for IpNet {
             .ok_or_else(|| {
                 Fault::new(format!("/{} is no length for {address}", subnet.prefix)).at("prefix")
             })
+    }
+}
+
+impl Wire for SocketAddr {
+    type Message = message::SocketAddress;
+
+    fn to_wire(&self) -> message::SocketAddress {
+        message::SocketAddress {
+            address: wire_address(self.ip()),
+            port: u32::from(self.port()),
+        }
+    }
+
+    fn from_wire(socket: message::SocketAddress) -> Result<Self, Fault> {
+        let address = address(&socket.address).map_err(|fault| fault.at("address"))?;
+        Ok(Self::new(address, port(socket.port, "port")?))
     }
 }
 

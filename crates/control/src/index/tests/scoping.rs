@@ -1,6 +1,8 @@
 //! What Sidecars and delegation do to who is told what.
 
+use lateen_model::Protocol;
 use lateen_model::mesh::OutboundPolicy;
+use lateen_model::proxy::InboundPort;
 use lateen_xds::server::{Audience, Subject, View};
 
 use super::*;
@@ -189,6 +191,68 @@ fn a_gateway_has_no_sidecar() {
     gateway.role = Some(Role::Gateway);
     index.apply(Input::Pod(key, gateway));
     assert_eq!(view(&index.settle()).unwrap().scope, None);
+}
+
+#[test]
+fn ports_of_a_sidecar_replace_those_of_services() {
+    let ports = |index: &Index| -> Vec<_> {
+        let inbound = proxy(index, "Proxy/default/p1").inbound.into_iter();
+        let port = |one: InboundPort| {
+            let service = one.service.host.as_str().to_owned();
+            let endpoint = one.endpoint.map(|endpoint| endpoint.to_string());
+            (one.port, one.protocol, service, one.service_port, endpoint)
+        };
+        inbound.map(port).collect()
+    };
+    let mut index = with(mesh());
+    let service = || ALL[0].to_owned();
+    let of_services = [(9080, Protocol::Http, service(), 80, None)];
+    assert_eq!(ports(&index), of_services);
+    let listener = |number: u16, protocol: &str, endpoint: &str| {
+        json!({ "port": { "number": number, "protocol": protocol, "name": "a" },
+                "defaultEndpoint": endpoint })
+    };
+    let ingress =
+        |listeners: Value| sidecar("default", "own", AGE, &json!({ "ingress": listeners }));
+    index.apply(ingress(json!([listener(9080, "GRPC", "127.0.0.1:8080")])));
+    index.settle();
+    let local = Some("127.0.0.1:8080".to_owned());
+    assert_eq!(
+        ports(&index),
+        [(9080, Protocol::Grpc, service(), 80, local)]
+    );
+    index.apply(ingress(json!([
+        listener(7000, "TCP", "0.0.0.0:7001"),
+        listener(7002, "HTTP", "")
+    ])));
+    index.settle();
+    let own = Some("10.244.0.4:7001".to_owned());
+    assert_eq!(
+        ports(&index),
+        [
+            (7000, Protocol::Tcp, service(), 7000, own),
+            (7002, Protocol::Http, service(), 7002, None)
+        ]
+    );
+    let kind = lateen_api::KINDS.iter().find(|kind| kind.kind == "Sidecar");
+    index.delete(InputKind::Istio(kind.unwrap()), Key::new("default", "own"));
+    index.settle();
+    assert_eq!(ports(&index), of_services);
+}
+
+#[test]
+fn a_workload_without_a_service_serves_the_ports_of_its_sidecar_under_its_own_name() {
+    let listener = json!({ "port": { "number": 7000, "protocol": "HTTP", "name": "a" } });
+    let spec = json!({ "ingress": [listener] });
+    let index = with([
+        reviews_pod("p1", "10.244.0.4", "v1"),
+        sidecar("default", "own", AGE, &spec),
+    ]);
+    let inbound = proxy(&index, "Proxy/default/p1").inbound;
+    assert_eq!(
+        inbound[0].service.to_string(),
+        "default/reviews-v1.default.svc.cluster.local"
+    );
 }
 
 #[test]

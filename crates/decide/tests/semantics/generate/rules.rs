@@ -222,6 +222,15 @@ fn block(dice: &mut Dice<'_>) -> HttpMatch {
             _ => source(dice, &mut block),
         }
     }
+    for values in [
+        &mut block.headers,
+        &mut block.without_headers,
+        &mut block.query_params,
+    ] {
+        // They were written as maps.
+        values.sort_by(|(a, _), (b, _)| a.cmp(b));
+        values.dedup_by(|(a, _), (b, _)| a == b);
+    }
     block
 }
 

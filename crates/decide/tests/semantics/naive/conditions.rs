@@ -2,7 +2,7 @@
 
 use lateen_model::route::{HttpMatch, StringMatch, ValueMatch};
 
-use crate::request::Request;
+use super::super::request::Request;
 
 /// Lower case, no port, no trailing dot.
 pub(crate) fn canonical(authority: &str) -> String {

@@ -8,9 +8,9 @@ use lateen_model::http::{CorsPolicy, Fault, HeaderChanges, HeaderRules, UriRewri
 use lateen_model::mesh::Mesh;
 use lateen_model::route::{StringMatch, WeightedDestination};
 
+use super::super::request::Request;
 use super::conditions::accepts;
 use super::{Interpreter, Rule};
-use crate::request::Request;
 
 /// How a request is treated on its way.
 #[derive(Debug, Clone, PartialEq)]

@@ -45,8 +45,9 @@ impl Worker {
                 stop: None,
             },
         );
-        if is_first {
-            let image = spec.image.as_deref().unwrap_or_default();
+        let image = spec.image.as_deref().unwrap_or_default();
+        // Of an image that stands for nothing the run itself tells.
+        if is_first && self.context.images.resolve(image).is_ok() {
             let message = format!("Container image {image:?} already present on machine");
             self.event(Some(&spec.name), EventKind::Normal, "Pulled", message);
         }

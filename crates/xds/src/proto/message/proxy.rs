@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use super::{Labels, PortPair, ServiceKey};
+use super::{Labels, PortPair, ServiceKey, SocketAddress};
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Proxy {
@@ -34,6 +34,8 @@ pub struct InboundPort {
     pub service: Option<ServiceKey>,
     #[prost(uint32, tag = "4")]
     pub service_port: u32,
+    #[prost(message, optional, tag = "5")]
+    pub endpoint: Option<SocketAddress>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Message)]

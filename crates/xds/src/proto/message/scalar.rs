@@ -20,3 +20,11 @@ pub struct Subnet {
     #[prost(uint32, tag = "2")]
     pub prefix: u32,
 }
+
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct SocketAddress {
+    #[prost(bytes = "vec", tag = "1")]
+    pub address: Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    pub port: u32,
+}
