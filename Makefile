@@ -45,6 +45,7 @@ fuzz: setup
 
 e2e: build
 	@testkit/setup.sh test
+	$(CARGO) build --release -p lateen-echo
 	LATEEN_BIN_DIR=$(abspath $(BIN)) $(CARGO) test -p lateen-e2e -- --nocapture --test-threads=1
 
 bench: build

@@ -11,6 +11,7 @@ pub mod chunked;
 pub mod client_hello;
 pub mod h1_request_head;
 pub mod h1_response_head;
+pub mod h2_frames;
 pub mod route_table;
 pub mod sniff;
 
@@ -47,6 +48,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("sniff", first_bytes),
         ("client_hello", client_hellos()),
         ("route_table", route_table::seeds()),
+        ("h2_frames", h2_frames::seeds()),
     ]
 }
 
@@ -112,6 +114,7 @@ mod tests {
                     "sniff" => super::sniff::run(seed),
                     "client_hello" => super::client_hello::run(seed),
                     "route_table" => super::route_table::run(seed),
+                    "h2_frames" => super::h2_frames::run(seed),
                     other => panic!("{other} has seeds but is not run here"),
                 }
             }

@@ -4,6 +4,7 @@
 //! serve ─ original destination ─ loop? ─► carry
 //! carry ─ rules of the plan ─┬─ nothing to look at ────────────► tcp
 //!                            ├─ first bytes: HTTP/1 ───────────► http::serve
+//!                            ├─ first bytes: HTTP/2 ───────────► h2::serve
 //!                            ├─ first bytes: TLS, by its name ─► tcp
 //!                            ├─ first bytes: anything else ────► tcp
 //!                            └─ silence on an undeclared port ─► dial, whoever speaks first decides
@@ -16,10 +17,12 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use lateen_decide::Inspect;
+use lateen_wire::h1::request::Method;
 use lateen_wire::sniff::Verdict;
 use tokio::net::TcpStream;
 
 use crate::activity::Counted;
+use crate::h2;
 use crate::http;
 use crate::side::Side;
 use crate::sys;
@@ -93,18 +96,41 @@ pub async fn carry(worker: &Rc<Worker>, transport: Transport, origin: Origin) {
         }
     };
     // What carries bytes is boxed, once per connection, so that connections of HTTP are smaller.
-    match first {
-        First::Gone => {}
+    let found = match first {
+        First::Gone => None,
+        First::Said(Verdict::Tcp) if is_no_request(worker, &side, origin) => {
+            tracing::debug!(?origin, "closed a connection that does not speak HTTP");
+            None
+        }
         First::Said(verdict) if Rules::of(&worker.view(), origin).takes_http(verdict) => {
-            http::serve(Rc::clone(worker), side, origin).await;
+            Some((side, verdict))
         }
-        First::Said(verdict) => Box::pin(tcp::serve(worker, side, origin, verdict)).await,
-        First::Silence => {
-            if let Some(side) = Box::pin(tcp::serve_undeclared(worker, side, origin)).await {
-                http::serve(Rc::clone(worker), side, origin).await;
-            }
+        First::Said(verdict) => {
+            Box::pin(tcp::serve(worker, side, origin, verdict)).await;
+            None
         }
+        First::Silence => Box::pin(tcp::serve_undeclared(worker, side, origin)).await,
+    };
+    match found {
+        None => {}
+        Some((side, Verdict::Http2)) => {
+            Box::pin(h2::serve(Rc::clone(worker), side, origin)).await;
+        }
+        Some((side, _)) => http::serve(Rc::clone(worker), side, origin).await,
     }
+}
+
+/// Answers whether a connection that has to speak HTTP begins with a line that cannot be meant as a
+/// request of any version: no method, and no `/` anywhere. An answer would be in a language that its
+/// client does not speak (RFC 9113 §3.4 wants a wrong preface's connection closed). Anything else
+/// that is no request is answered 400.
+fn is_no_request(worker: &Worker, side: &Side, origin: Origin) -> bool {
+    let bytes = side.buffer.bytes();
+    let mut words = bytes.split(|byte| !byte.is_ascii_uppercase());
+    Method::of(words.next().unwrap_or_default()) == Method::Other
+        && bytes.contains(&b'\n')
+        && !bytes.contains(&b'/')
+        && Rules::of(&worker.view(), origin).takes_http(Verdict::Tcp)
 }
 
 /// Answers whether a connection was dialled to a port of the proxy to which others are redirected:

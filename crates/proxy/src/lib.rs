@@ -7,6 +7,8 @@
 //! main thread     process ─ control (xDS ─► Plan) ─ admin, status, metrics ─ drain
 //!                    │ one ordered queue per worker
 //! worker threads  worker ─ accept ─► connection::serve ─┬─► http::serve ─► exchange::run
+//!                                                       │        ▲ one per stream
+//!                                                       ├─► h2::serve
 //!                                                       └─► tcp::serve ──► relay
 //! ```
 //!
@@ -22,6 +24,7 @@ pub mod clock;
 pub mod connection;
 pub mod control;
 pub mod deadline;
+pub mod h2;
 pub mod http;
 pub mod lifecycle;
 pub mod observe;

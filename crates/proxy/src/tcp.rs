@@ -63,7 +63,11 @@ pub async fn serve(worker: &Rc<Worker>, side: Side, origin: Origin, verdict: Ver
 
 /// Carries a connection whose client has been silent: dials the upstream and watches both sides.
 /// Answers the connection if it is HTTP after all.
-pub async fn serve_undeclared(worker: &Rc<Worker>, mut side: Side, origin: Origin) -> Option<Side> {
+pub async fn serve_undeclared(
+    worker: &Rc<Worker>,
+    mut side: Side,
+    origin: Origin,
+) -> Option<(Side, Verdict)> {
     let course = Course::choose(worker, origin, Verdict::Tcp, &side);
     let mut upstream = match course.connect(worker, origin).await {
         Ok(upstream) => upstream,
@@ -77,6 +81,9 @@ pub async fn serve_undeclared(worker: &Rc<Worker>, mut side: Side, origin: Origi
         Spoke::Client(verdict) => verdict,
     };
     let takes_http = Rules::of(&worker.view(), origin).takes_http(verdict);
+    if takes_http && verdict == Verdict::Http2 {
+        return Some((side, verdict)); // Its streams have connections of their own.
+    }
     if takes_http && verdict == Verdict::Http1 {
         // Nothing was said on it, so the first request may use it.
         if let Ok(target) = course.target {
@@ -84,7 +91,7 @@ pub async fn serve_undeclared(worker: &Rc<Worker>, mut side: Side, origin: Origi
             connection.permit = target.permit;
             worker.pools.checkin(target.key, connection, clock::now());
         }
-        return Some(side);
+        return Some((side, verdict));
     }
     if verdict == Verdict::Tls {
         let named = Course::choose(worker, origin, verdict, &side);
@@ -251,6 +258,7 @@ impl Target {
             mark,
             cluster,
             endpoint,
+            declared: _,
         } = target;
         let policy = cluster.map(|cluster| &cluster.policy);
         let permit = match cluster.map(|cluster| cluster.permit(Counted::Connection)) {
@@ -263,6 +271,7 @@ impl Target {
                 address,
                 mark,
                 cluster: cluster.map_or(ClusterId::INBOUND_PASSTHROUGH, |cluster| cluster.id),
+                version: upstream::Version::Http1,
             },
             load: endpoint.map(|endpoint| Arc::clone(&endpoint.load)),
             connect_timeout: policy.map_or(Duration::MAX, |policy| policy.connect_timeout),

@@ -1,4 +1,5 @@
-//! The bytes of one connection: a TCP socket, or a stream in memory.
+//! The bytes of one connection: a TCP socket, a stream in memory, or a stream of HTTP/2 that is
+//! made to look like a connection.
 //!
 //! It is an enum, not a trait object, so that a read or write is one predictable branch. Streams in
 //! memory are how the whole worker is tested without the network.
@@ -16,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::buffer::{Buffer, Pool};
+use crate::h2::{Fault, Pipe};
 
 /// A connection's bytes.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub enum Transport {
     Tcp(TcpStream),
     /// A stream in memory, for tests.
     Memory(DuplexStream),
+    /// A stream of an HTTP/2 connection, as an HTTP/1.1 connection for one exchange.
+    Stream(Box<Pipe>),
 }
 
 /// What became of a read.
@@ -50,14 +54,13 @@ impl Transport {
             !buffer.is_full(),
             "a read without room would look like an end"
         );
-        if let Self::Tcp(stream) = self {
-            ready!(stream.poll_read_ready(cx))?;
+        match self {
+            Self::Tcp(stream) => ready!(stream.poll_read_ready(cx))?,
+            Self::Memory(_) => {}
+            Self::Stream(pipe) => return pipe.poll_read(cx, buffer, pool),
         }
         let mut room = ReadBuf::new(buffer.room(pool));
-        let polled = match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut room),
-            Self::Memory(stream) => Pin::new(stream).poll_read(cx, &mut room),
-        };
+        let polled = self.poll_read_into(cx, &mut room);
         let count = room.filled().len();
         match polled {
             Poll::Ready(Ok(())) if count == 0 => {
@@ -76,6 +79,20 @@ impl Transport {
                 buffer.release(pool);
                 Poll::Pending
             }
+        }
+    }
+
+    /// Reads into plain memory: for what brings its own buffer. Streams of HTTP/2 have no bytes of
+    /// their own to give.
+    pub fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, room),
+            Self::Memory(stream) => Pin::new(stream).poll_read(cx, room),
+            Self::Stream(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
     }
 
@@ -98,6 +115,7 @@ impl Transport {
                 let piece = pieces.iter().find(|piece| !piece.is_empty());
                 Pin::new(stream).poll_write(cx, piece.map_or(&[][..], |piece| piece))
             }
+            Self::Stream(pipe) => pipe.poll_write(cx, pieces),
         }
     }
 
@@ -106,6 +124,7 @@ impl Transport {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Memory(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Stream(pipe) => pipe.poll_shutdown(),
         }
     }
 
@@ -122,6 +141,8 @@ impl Transport {
                     && Pin::new(stream).poll_read(&mut cx, &mut room).is_ready()
             }
             Self::Memory(stream) => Pin::new(stream).poll_read(&mut cx, &mut room).is_ready(),
+            // It carries one exchange.
+            Self::Stream(_) => true,
         }
     }
 
@@ -134,7 +155,7 @@ impl Transport {
                 let peeked = SockRef::from(stream).peek(&mut byte);
                 !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
             }
-            Self::Memory(_) => false,
+            Self::Memory(_) | Self::Stream(_) => false,
         }
     }
 
@@ -143,6 +164,20 @@ impl Transport {
         match self {
             Self::Tcp(stream) => stream.local_addr().ok(),
             Self::Memory(_) => None,
+            Self::Stream(pipe) => pipe.local_addr(),
+        }
+    }
+
+    /// Answers whether it is a stream of an HTTP/2 connection, which carries one exchange.
+    pub fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream(_))
+    }
+
+    /// Why a stream to an upstream broke off, if it is one and did.
+    pub fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Stream(pipe) => pipe.fault(),
+            Self::Tcp(_) | Self::Memory(_) => None,
         }
     }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use lateen_decide::{Cluster, ClusterId, Endpoint, Pick, Scratch, Upstream};
 use lateen_model::proxy::Role;
 use lateen_wire::h1::head::Limits;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::activity::Activity;
 use crate::buffer;
@@ -98,6 +98,7 @@ pub struct Worker {
     /// What it is doing.
     pub activity: Arc<Activity>,
     phase: Cell<Phase>,
+    phase_news: Notify,
     current: RefCell<View>,
     rotations: RefCell<Vec<u32>>,
     is_plan_new: Cell<bool>,
@@ -143,6 +144,7 @@ impl Worker {
             log,
             activity: Arc::clone(&shared.activity),
             phase: Cell::new(Phase::Serving),
+            phase_news: Notify::new(),
             current: RefCell::new(Rc::new(plan)),
             rotations: RefCell::default(),
             is_plan_new: Cell::new(false),
@@ -170,6 +172,14 @@ impl Worker {
     /// Enters a phase.
     pub fn enter(&self, phase: Phase) {
         self.phase.set(phase);
+        self.phase_news.notify_waiters();
+    }
+
+    /// Waits until the proxy is about to end: for connections that do not ask at each request.
+    pub async fn draining(&self) {
+        while self.phase() == Phase::Serving {
+            self.phase_news.notified().await;
+        }
     }
 
     /// Chooses an endpoint of a cluster.

@@ -14,12 +14,14 @@
 //! response head ─► h1::response::Head ──► view ── write::response(edits) ──► for the client
 //! chunked body ──► h1::chunked::Decoder ──► data, or validated bytes to send on as they are
 //! own answers ◄─── h1::local::write
+//! HTTP/2 ──────────► h2::Observer (counts frames; the protocol itself is another crate's)
 //! ```
 
 #[cfg(feature = "corpus")]
 pub mod corpus;
 pub mod error;
 pub mod h1;
+pub mod h2;
 pub mod server_name;
 pub mod sniff;
 

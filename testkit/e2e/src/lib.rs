@@ -6,6 +6,7 @@
     reason = "a scenario tells what it does, as the person at the keyboard would see it"
 )]
 
+pub mod echo;
 pub mod load;
 pub mod mesh;
 pub mod process;

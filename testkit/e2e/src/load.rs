@@ -21,6 +21,8 @@ pub struct Load {
     pub host: String,
     /// The path.
     pub path: String,
+    /// A cookie; none if empty.
+    pub cookie: String,
     /// How many loads in all; the load ends earlier if it is told to.
     pub count: usize,
     /// How many at a time, each on a connection of its own.
@@ -84,6 +86,7 @@ impl Load {
             target: target.into(),
             host: host.into(),
             path: "/productpage".into(),
+            cookie: String::new(),
             count: 1,
             concurrency: 1,
         }
@@ -151,9 +154,11 @@ impl Load {
             Some(open) => open,
             None => self.connect().await?,
         };
-        let request = Request::get(&self.path)
-            .header("host", &self.host)
-            .body(Empty::new())?;
+        let mut request = Request::get(&self.path).header("host", &self.host);
+        if !self.cookie.is_empty() {
+            request = request.header("cookie", &self.cookie);
+        }
+        let request = request.body(Empty::new())?;
         let response = sender.send_request(request).await?;
         let status = response.status().as_u16();
         let body = response.into_body().collect().await?.to_bytes();

@@ -49,6 +49,8 @@ impl Mesh {
             ingress: String::new(),
         };
         let began = Instant::now();
+        let echo = mesh.programs.join("lateen-echo");
+        let echo = format!("--image={}={}", crate::echo::IMAGE, echo.display());
         mesh.lateen(
             &[
                 &[
@@ -59,23 +61,31 @@ impl Mesh {
                     "0",
                     "--api-port",
                     "0",
+                    &echo,
                 ],
                 arguments,
             ]
             .concat(),
         )?;
         println!("lateen up: {:.2} s", began.elapsed().as_secs_f32());
-        let environment = mesh.lateen(&["env"])?;
-        let value = |key: &str| {
-            environment
-                .lines()
-                .filter_map(|line| line.trim().trim_start_matches("export ").split_once('='))
-                .find(|(name, _)| *name == key)
-                .map(|(_, value)| value.trim_matches(['"', '\'']).to_owned())
-                .with_context(|| format!("`lateen env` does not print {key}:\n{environment}"))
-        };
-        mesh.ingress = value("GATEWAY_URL")?;
+        mesh.ingress = mesh.variable("GATEWAY_URL")?;
         Ok(mesh)
+    }
+
+    /// What `lateen env` says of a variable.
+    pub fn variable(&self, key: &str) -> anyhow::Result<String> {
+        let environment = self.lateen(&["env"])?;
+        environment
+            .lines()
+            .filter_map(|line| line.trim().trim_start_matches("export ").split_once('='))
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| value.trim_matches(['"', '\'']).to_owned())
+            .with_context(|| format!("`lateen env` does not print {key}:\n{environment}"))
+    }
+
+    /// Runs one of the programs and returns what it printed; fails if it does.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        checked(&mut self.command(program), arguments)
     }
 
     /// Runs `lateen` and returns what it printed; fails if it does.
@@ -106,9 +116,21 @@ impl Mesh {
 
     /// `kubectl apply -f -` of YAML, whatever it answers.
     pub fn try_apply(&self, yaml: &str) -> anyhow::Result<Output> {
+        self.feed(&["apply", "-f", "-"], yaml)
+    }
+
+    /// `kubectl create -f -` of one object; returns the name that it got.
+    pub fn create(&self, yaml: &str) -> anyhow::Result<String> {
+        let path = "jsonpath={.metadata.name}";
+        let output = self.feed(&["create", "-f", "-", "-o", path], yaml)?;
+        ensure!(output.status.success(), "kubectl create: {}", text(&output));
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    fn feed(&self, arguments: &[&str], yaml: &str) -> anyhow::Result<Output> {
         let mut child = self
             .command("kubectl")
-            .args(["apply", "-f", "-"])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -262,7 +284,7 @@ fn install_programs(home: &Path) -> anyhow::Result<PathBuf> {
         .context("LATEEN_BIN_DIR is not set: `make e2e` builds the programs and sets it")?;
     let to = home.join("bin");
     std::fs::create_dir(&to)?;
-    for program in ["lateen", "lateen-proxy", "bookinfo"] {
+    for program in ["lateen", "lateen-proxy", "bookinfo", "lateen-echo"] {
         std::fs::copy(from.join(program), to.join(program))
             .with_context(|| format!("{} is not built", from.join(program).display()))?;
     }

@@ -46,6 +46,8 @@ pub struct Target<'p> {
     pub cluster: Option<&'p Cluster>,
     /// The endpoint, if it was chosen among several.
     pub endpoint: Option<&'p Endpoint>,
+    /// What is declared to be spoken there.
+    pub declared: Protocol,
 }
 
 /// A cluster that was decided on, with what logs and metrics say about it.
@@ -100,14 +102,16 @@ impl<'p> Rules<'p> {
     /// Answers whether a connection that begins like this is served as HTTP.
     pub fn takes_http(&self, verdict: Verdict) -> bool {
         match self.of {
-            Of::Outbound(outbound) => outbound.http.is_some() && verdict == Verdict::Http1,
+            Of::Outbound(outbound) => {
+                outbound.http.is_some() && matches!(verdict, Verdict::Http1 | Verdict::Http2)
+            }
             // A port that is declared HTTP takes nothing else: what is no request is answered 400.
-            // HTTP/2 and TLS are carried as bytes, to the application that understands them.
+            // TLS is carried as bytes, to the application that understands it.
             Of::Inbound(inbound) => match inbound.protocol {
                 Protocol::Http | Protocol::Http2 | Protocol::Grpc | Protocol::GrpcWeb => {
-                    !matches!(verdict, Verdict::Http2 | Verdict::Tls)
+                    verdict != Verdict::Tls
                 }
-                Protocol::Unknown => verdict == Verdict::Http1,
+                Protocol::Unknown => matches!(verdict, Verdict::Http1 | Verdict::Http2),
                 Protocol::Https | Protocol::Tls | Protocol::Tcp | Protocol::Udp => false,
             },
             // Nothing passes an HTTP listener at the edge without being read as HTTP.
@@ -167,6 +171,10 @@ impl<'p> Rules<'p> {
                 mark: Mark::Inbound,
                 cluster: None,
                 endpoint: None,
+                declared: match self.of {
+                    Of::Inbound(inbound) => inbound.protocol,
+                    Of::Outbound(_) | Of::Gateway(_) | Of::Gone => Protocol::Unknown,
+                },
             }),
             service: Service::Inbound(self.published.inbound_service(port)),
             cluster: match self.of {
@@ -238,6 +246,7 @@ impl<'p> Rules<'p> {
             mark: Mark::Outbound,
             cluster: Some(cluster),
             endpoint,
+            declared: cluster.protocol,
         })
     }
 

@@ -37,6 +37,7 @@ use super::transfer::{About, Done, Failure, Terms, Transfer};
 use super::workspace::{Extent, Workspace};
 use crate::clock::{self, Instant};
 use crate::connection::rules::Target;
+use crate::h2::Fault;
 use crate::upstream::{Active, Connection};
 use crate::worker::Worker;
 
@@ -166,7 +167,8 @@ impl<'x, 'p> Attempts<'x, 'p> {
     }
 
     fn link(&self) -> Link<'p> {
-        Link::of(self.target())
+        let is_http2 = self.client.side.transport.is_stream();
+        Link::of(self.target(), self.client.origin.door, is_http2)
     }
 
     /// Writes the head, or makes that of the last attempt that of the next one.
@@ -254,6 +256,7 @@ impl<'x, 'p> Attempts<'x, 'p> {
                 Ok(self.settle(done, connection))
             }
             Err(failure) => {
+                let failure = told_apart(failure, connection.side.transport.fault());
                 if let Failure::WorthAnother(_) = failure {
                     self.spare(connection);
                 } else {
@@ -391,10 +394,20 @@ impl<'x, 'p> Attempts<'x, 'p> {
     }
 }
 
+/// What a failure is, now that the stream's own word is heard.
+fn told_apart(failure: Failure, fault: Option<Fault>) -> Failure {
+    match (failure, fault) {
+        (Failure::NoResponse, Some(Fault::Refused)) => Failure::Refused,
+        // What HTTP/2 forbids is as little of a response as half a head.
+        (Failure::NoResponse, Some(Fault::Protocol)) => Failure::PartialHead,
+        (failure, _) => failure,
+    }
+}
+
 /// The reason that a failure is told and recorded by.
 fn reason(failure: Failure) -> Reason {
     match failure {
-        Failure::NoResponse | Failure::Truncated | Failure::WorthAnother(_) => {
+        Failure::NoResponse | Failure::Refused | Failure::Truncated | Failure::WorthAnother(_) => {
             Reason::UpstreamConnectionTermination
         }
         Failure::Connect => Reason::UpstreamConnectionFailure,
@@ -419,6 +432,7 @@ fn attempt_failure(failure: Failure, is_unsent: bool) -> Option<AttemptFailure> 
         Failure::NoResponse | Failure::PartialHead | Failure::BadResponse(_) => {
             Some(AttemptFailure::Reset { is_unsent })
         }
+        Failure::Refused => Some(AttemptFailure::RefusedStream),
         Failure::TryTimedOut => Some(AttemptFailure::PerTryTimeout),
         Failure::Truncated
         | Failure::ClientGone
@@ -436,6 +450,7 @@ fn outcome(failure: Failure) -> Option<Outcome> {
         Failure::WorthAnother(status) => Some(Outcome::Answered(status)),
         Failure::Connect
         | Failure::NoResponse
+        | Failure::Refused
         | Failure::PartialHead
         | Failure::BadResponse(_)
         | Failure::Truncated => Some(Outcome::Failed),

@@ -72,7 +72,8 @@ fn accept(client: &Client, work: &mut Workspace, record: &mut Record) -> About {
     record.head_bytes = work.request.len();
     let request = work.request.view(input);
     if client.worker.log.is_on() {
-        work.snapshot.take(request);
+        let is_http2 = client.side.transport.is_stream();
+        work.snapshot.take(request, is_http2);
     }
     About {
         version: request.version(),

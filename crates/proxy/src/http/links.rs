@@ -7,8 +7,10 @@ use lateen_decide::{Cluster, ClusterId, Counted, Permit};
 
 use super::transfer::Failure;
 use crate::clock::{self, Instant};
+use crate::connection::Door;
 use crate::connection::rules::Target;
-use crate::upstream::{self, Connection};
+use crate::h2;
+use crate::upstream::{self, Connection, Version};
 use crate::worker::Worker;
 
 /// Where a connection goes, and whose policy it is under.
@@ -22,8 +24,8 @@ pub(super) struct Link<'p> {
 // === impl Link ===
 
 impl<'p> Link<'p> {
-    /// The link to a target.
-    pub(super) fn of(target: &Target<'p>) -> Self {
+    /// The link to a target, for a request that came by this door, over HTTP/2 or not.
+    pub(super) fn of(target: &Target<'p>, door: Door, is_http2: bool) -> Self {
         let Target {
             address,
             mark,
@@ -36,6 +38,7 @@ impl<'p> Link<'p> {
                 address,
                 mark,
                 cluster: id,
+                version: h2::upstream_protocol(target, is_http2, door),
             },
             cluster,
         }
@@ -102,6 +105,12 @@ pub(super) async fn open(
     };
     // As in Envoy a request counts as pending until it has its connection, waiting or not.
     let _pending = cluster.permit(Counted::Pending).ok_or(Failure::Overflow)?;
+    let limit = cluster.policy.connect_timeout;
+    let limit = limit.min(worker.profile.timeouts.connect);
+    if link.key.version == Version::Http2 {
+        // Its connections are shared: what is limited there is the number of requests.
+        return connect(worker, link, limit, ends).await;
+    }
     let permit = loop {
         if let Some(permit) = cluster.permit(Counted::Connection) {
             break permit;
@@ -114,8 +123,6 @@ pub(super) async fn open(
             return Ok(connection);
         }
     };
-    let limit = cluster.policy.connect_timeout;
-    let limit = limit.min(worker.profile.timeouts.connect);
     let mut connection = connect(worker, link, limit, ends).await?;
     let age = cluster.policy.max_connection_duration;
     connection.ends = age.and_then(|age| clock::now().checked_add(age));
@@ -129,12 +136,25 @@ async fn connect(
     limit: Duration,
     ends: Option<Instant>,
 ) -> Result<Box<Connection>, Failure> {
-    let upstream::Key { address, mark, .. } = link.key;
-    let keepalive = link
-        .cluster
-        .and_then(|cluster| cluster.policy.keepalive.as_ref());
-    let connecting = worker.connector.connect(address, mark, limit, keepalive);
-    match within(ends, connecting).await? {
+    let upstream::Key {
+        address,
+        mark,
+        version,
+        ..
+    } = link.key;
+    let policy = link.cluster.map(|cluster| &cluster.policy);
+    let keepalive = policy.and_then(|policy| policy.keepalive.as_ref());
+    let connected = match version {
+        Version::Http1 => {
+            let connecting = worker.connector.connect(address, mark, limit, keepalive);
+            within(ends, connecting).await?
+        }
+        Version::Http2 => {
+            let streams = &worker.pools.streams;
+            within(ends, streams.open(worker, link.key, limit, policy)).await?
+        }
+    };
+    match connected {
         Ok(transport) => Ok(Box::new(transport.into())),
         Err(error) => {
             tracing::debug!(%address, %error, "cannot connect to the upstream");

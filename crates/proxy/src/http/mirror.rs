@@ -40,6 +40,8 @@ struct Copy {
     worker: Rc<Worker>,
     cluster: ClusterId,
     origin: Origin,
+    /// The request came over HTTP/2.
+    is_http2: bool,
     method: Method,
     bytes: Vec<u8>,
     limit: Duration,
@@ -75,6 +77,7 @@ fn send(client: &Client, work: &Workspace, course: &Course<'_>) {
             worker: Rc::clone(worker),
             cluster: *cluster,
             origin: client.origin,
+            is_http2: client.side.transport.is_stream(),
             method: work.request(&client.side).method(),
             bytes,
             limit: course.policy.timeout.unwrap_or(LONGEST),
@@ -120,7 +123,7 @@ impl Copy {
         let _active = target
             .endpoint
             .map(|endpoint| Active::begin(&endpoint.load));
-        let link = Link::of(&target);
+        let link = Link::of(&target, self.origin.door, self.is_http2);
         let mut connection = match links::checkout(worker, link, false) {
             Some(connection) => connection,
             None => match links::open(worker, link, None).await {

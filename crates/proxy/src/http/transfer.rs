@@ -78,6 +78,8 @@ pub(super) enum Failure {
     Overflow,
     /// The upstream went away without a byte of an answer.
     NoResponse,
+    /// The upstream refused the stream: it has not looked at the request (HTTP/2).
+    Refused,
     /// The upstream went away in the middle of its answer's head.
     PartialHead,
     /// The upstream's answer is not valid.

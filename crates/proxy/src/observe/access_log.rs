@@ -108,15 +108,20 @@ impl Request<'_> {
 // === impl Snapshot ===
 
 impl Snapshot {
-    /// Copies what `request` says. Only called while the log is on.
-    pub fn take(&mut self, request: request::Request<'_>) {
+    /// Copies what `request` says, which came over HTTP/2 or not. Only called while the log is on.
+    pub fn take(&mut self, request: request::Request<'_>, is_http2: bool) {
         let fields = request.fields();
         let field = |id| fields.get(id).unwrap_or_default();
         self.text.clear();
+        let protocol = if is_http2 {
+            "HTTP/2"
+        } else {
+            request.version().as_str()
+        };
         let parts: [&[u8]; PARTS] = [
             request.method_bytes(),
             request.target(),
-            request.version().as_str().as_bytes(),
+            protocol.as_bytes(),
             request.authority().map_or(b"", |it| it.as_bytes()),
             field(Id::UserAgent),
             field(Id::XForwardedFor),
@@ -203,5 +208,28 @@ impl Writer {
         }
         let lines = self.lines.take();
         self.sink.write(Arc::clone(&self.path.borrow()), lines);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lateen_wire::h1::head::{Limits, Progress};
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_told_with_the_version_that_its_client_spoke() {
+        let input = b"GET /a HTTP/1.1\r\nHost: shop\r\n\r\n";
+        let mut head = request::Head::default();
+        assert_eq!(
+            head.parse(input, &Limits::default()),
+            Ok(Progress::Complete)
+        );
+        let mut snapshot = Snapshot::default();
+        snapshot.take(head.view(input), false);
+        assert_eq!(snapshot.request().protocol, b"HTTP/1.1");
+        snapshot.take(head.view(input), true);
+        assert_eq!(snapshot.request().protocol, b"HTTP/2");
+        assert_eq!(snapshot.request().authority, b"shop");
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use super::Connection;
 use crate::clock::Instant;
+use crate::h2::Upstreams;
 use crate::sys::Mark;
 
 /// The most idle connections that a worker keeps to one address.
@@ -35,11 +36,24 @@ pub struct Key {
     pub mark: Mark,
     /// By whose policy it was made.
     pub cluster: ClusterId,
+    /// What is spoken on it.
+    pub version: Version,
 }
 
-/// The idle connections of a worker.
+/// What is spoken on a connection to an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// HTTP/1.1, or bytes.
+    Http1,
+    /// HTTP/2 by prior knowledge.
+    Http2,
+}
+
+/// The idle connections of a worker, and those of HTTP/2, which are shared while they are in use.
 #[derive(Debug, Default)]
 pub struct Pools {
+    /// Those of HTTP/2.
+    pub streams: Upstreams,
     idle: RefCell<HashMap<Key, Vec<Idle>, BuildHasherDefault<AddressHasher>>>,
     /// Wakes requests that wait for a connection; only for clusters where one has waited.
     waiters: RefCell<HashMap<ClusterId, Rc<Queue>>>,
@@ -88,6 +102,9 @@ impl Pools {
 
     /// Takes a connection back for the next exchange, unless its time is over.
     pub fn checkin(&self, key: Key, connection: Box<Connection>, now: Instant) {
+        if connection.side.transport.is_stream() {
+            return; // Its connection is shared, and is not given away.
+        }
         if connection.ends.is_some_and(|ends| ends <= now) {
             drop(connection);
         } else {
@@ -127,6 +144,7 @@ impl Pools {
         limit: impl Fn(Key) -> Option<Duration>,
         is_wanted: impl Fn(Key) -> bool,
     ) {
+        self.streams.sweep(now, &limit, &is_wanted);
         self.idle.borrow_mut().retain(|key, list| {
             if !is_wanted(*key) {
                 return false;
@@ -156,9 +174,10 @@ impl Pools {
             })
     }
 
-    /// The number of idle connections.
+    /// The number of connections.
     pub fn len(&self) -> usize {
-        self.idle.borrow().values().map(Vec::len).sum()
+        let idle: usize = self.idle.borrow().values().map(Vec::len).sum();
+        idle + self.streams.len()
     }
 
     /// Answers whether there are none.
@@ -267,6 +286,7 @@ mod tests {
             address: SocketAddr::from(([10, 0, 0, 1], port)),
             mark: Mark::Outbound,
             cluster: ClusterId::PASSTHROUGH,
+            version: Version::Http1,
         }
     }
 

@@ -237,16 +237,18 @@ impl World {
 
     /// The next upstream that is dialled.
     pub(crate) async fn upstream(&self) -> Peer {
-        let dialled = async {
-            loop {
-                if let Some(peer) = self.network.dialled.borrow_mut().pop_front() {
-                    return peer;
-                }
-                self.network.news.notified().await;
-            }
-        };
-        let waited = tokio::time::timeout(PATIENCE, dialled).await;
+        let waited = tokio::time::timeout(PATIENCE, self.upstream_of_any_time()).await;
         waited.expect("no upstream was dialled")
+    }
+
+    /// The next upstream that is dialled, however long that takes.
+    pub(crate) async fn upstream_of_any_time(&self) -> Peer {
+        loop {
+            if let Some(peer) = self.network.dialled.borrow_mut().pop_front() {
+                return peer;
+            }
+            self.network.news.notified().await;
+        }
     }
 
     /// The next upstream, if one was dialled.

@@ -1,0 +1,329 @@
+//! Heads, from HTTP/2 to HTTP/1.1 and back.
+//!
+//! `h2` has checked the form of pseudo headers, the names and bytes of fields, fields of one
+//! connection only (`connection`, `transfer-encoding`, …), `te`, and content lengths against DATA.
+//! Here is checked what could mean something else in HTTP/1.1: a path that would be read as an
+//! absolute target, an authority beside another `host`, white space around values. What is then
+//! written is parsed by [`lateen_wire`] like any request, with all of its rules and limits.
+
+use ::h2::ext::Protocol;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TE};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, request, response};
+use lateen_wire::h1::field::Id;
+use lateen_wire::h1::request::{Method as Verb, Request};
+use lateen_wire::h1::response::Response;
+
+use super::incoming::Framing;
+
+/// The key of a WebSocket's handshake, and the answer to it.
+const SEC_WEBSOCKET_KEY: &str = "sec-websocket-key";
+const SEC_WEBSOCKET_ACCEPT: &str = "sec-websocket-accept";
+
+/// What is to be remembered of a request to read its response.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Asked {
+    /// The method as HTTP/1.1 has it.
+    pub(super) method: Verb,
+    /// The protocol to switch to.
+    pub(super) upgrade: Option<Bytes>,
+}
+
+/// Why a request is not valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Malformed {
+    #[error("the :path is not a path")]
+    Path,
+    #[error("the :scheme is not http or https")]
+    Scheme,
+    #[error(":authority and host differ")]
+    Host,
+    #[error("a field value has white space around it")]
+    Space,
+}
+
+/// The length that a head declares; `h2` has compared it with DATA.
+pub(super) fn length(fields: &HeaderMap) -> Option<u64> {
+    fields.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Writes the head of a client's request, and answers how its body is read.
+pub(super) fn write_request(
+    out: &mut Vec<u8>,
+    head: &request::Parts,
+    has_body: bool,
+    key: impl FnOnce() -> String,
+) -> Result<(Asked, Framing), Malformed> {
+    let protocol = head.extensions.get::<Protocol>().map(Protocol::as_str);
+    let is_connect = head.method == Method::CONNECT && protocol.is_none();
+    let authority = head.uri.authority().map(|it| it.as_str().as_bytes());
+    if !matches!(head.uri.scheme_str(), None | Some("http" | "https")) {
+        return Err(Malformed::Scheme);
+    }
+    let method = if protocol.is_some() {
+        "GET"
+    } else {
+        head.method.as_str()
+    };
+    let target = if is_connect {
+        authority.unwrap_or_default()
+    } else {
+        path(head)?
+    };
+    line(out, [method.as_bytes(), b" ", target, b" HTTP/1.1"]);
+    if let Some(authority) = authority {
+        let hosts = head.headers.get_all(HOST);
+        if !hosts
+            .iter()
+            .all(|it| it.as_bytes().eq_ignore_ascii_case(authority))
+        {
+            return Err(Malformed::Host);
+        }
+        line(out, [b"host: ", authority]);
+    }
+    write_fields(out, &head.headers, authority.is_some(), protocol.is_some())?;
+    if let Some(protocol) = protocol {
+        line(out, [b"upgrade: ", protocol.as_bytes()]);
+        line(out, [b"connection: upgrade"]);
+        if protocol.eq_ignore_ascii_case("websocket") {
+            line(out, [SEC_WEBSOCKET_KEY.as_bytes(), b": ", key().as_bytes()]);
+        }
+    }
+    let framing = match has_body {
+        _ if is_connect || protocol.is_some() => Framing::Plain,
+        false => Framing::Done,
+        true if head.headers.contains_key(CONTENT_LENGTH) => Framing::Plain,
+        true => {
+            line(out, [b"transfer-encoding: chunked"]);
+            Framing::Chunks
+        }
+    };
+    out.extend_from_slice(b"\r\n");
+    let asked = Asked {
+        method: Verb::of(method.as_bytes()),
+        upgrade: protocol.map(|it| Bytes::copy_from_slice(it.as_bytes())),
+    };
+    Ok((asked, framing))
+}
+
+/// The path and query of a request. A `:path` such as `http://elsewhere/` would become an absolute
+/// target, which overrides the host.
+fn path(head: &request::Parts) -> Result<&[u8], Malformed> {
+    let path = head.uri.path_and_query().ok_or(Malformed::Path)?.as_str();
+    // A URI without an authority and a path says that its path is `/`; its parts know better.
+    let has_path =
+        head.uri.authority().is_some() || head.uri.clone().into_parts().path_and_query.is_some();
+    if !has_path {
+        return Err(Malformed::Path);
+    }
+    let is_asterisk = path == "*" && head.method == Method::OPTIONS;
+    if path.starts_with('/') || is_asterisk {
+        return Ok(path.as_bytes());
+    }
+    Err(Malformed::Path)
+}
+
+fn write_fields(
+    out: &mut Vec<u8>,
+    fields: &HeaderMap,
+    has_authority: bool,
+    is_upgrade: bool,
+) -> Result<(), Malformed> {
+    for (name, value) in fields {
+        let bytes = value.as_bytes();
+        if bytes.trim_ascii().len() != bytes.len() {
+            return Err(Malformed::Space);
+        }
+        let is_replaced = name == COOKIE
+            || name == HOST && has_authority
+            || is_upgrade && name == SEC_WEBSOCKET_KEY;
+        if !is_replaced {
+            line(out, [name.as_str().as_bytes(), b": ", bytes]);
+        }
+    }
+    // HTTP/2 splits cookies into fields for its compression (RFC 9113 §8.2.3).
+    let mut cookies = fields.get_all(COOKIE).iter();
+    if let Some(first) = cookies.next() {
+        out.extend_from_slice(b"cookie: ");
+        out.extend_from_slice(first.as_bytes());
+        for more in cookies {
+            out.extend_from_slice(b"; ");
+            out.extend_from_slice(more.as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+    Ok(())
+}
+
+/// The head for a client of a response that the engine wrote. A switch of protocols is a success of
+/// the CONNECT that asked for it.
+pub(super) fn response(head: Response<'_>) -> Option<http::Response<()>> {
+    let is_switch = head.status() == 101;
+    let status = if is_switch { 200 } else { head.status() };
+    let mut response = http::Response::new(());
+    *response.status_mut() = StatusCode::from_u16(status).ok()?;
+    let fields = response.headers_mut();
+    for (name, value) in head.fields().iter() {
+        let name = HeaderName::from_bytes(name).ok()?;
+        if !(is_switch && (name == SEC_WEBSOCKET_ACCEPT || name == CONTENT_LENGTH)) {
+            fields.append(name, HeaderValue::from_bytes(value).ok()?);
+        }
+    }
+    let is_grpc = fields
+        .get(CONTENT_TYPE)
+        .is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"));
+    if is_grpc && fields.get(CONTENT_LENGTH).is_some_and(|it| it == "0") {
+        // gRPC's answers without a message have no length; it is there for HTTP/1.1.
+        fields.remove(CONTENT_LENGTH);
+    }
+    Some(response)
+}
+
+/// A request for an upstream, and what to remember of it.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) request: http::Request<()>,
+    pub(super) asked: Asked,
+    /// What the upstream's consent to a WebSocket has to be for the client.
+    pub(super) accept: Option<String>,
+}
+
+/// The head for an upstream of a request that the engine wrote; nothing if HTTP/2 cannot say it.
+pub(super) fn request(head: Request<'_>) -> Option<Sent> {
+    let upgrade = head.upgrade().map(Bytes::copy_from_slice);
+    let authority = head.authority()?.as_bytes();
+    let mut request = http::Request::new(());
+    *request.version_mut() = http::Version::HTTP_2;
+    let mut uri = http::uri::Parts::default();
+    uri.authority = Some(authority.try_into().ok()?);
+    if head.method() != Verb::Connect {
+        uri.scheme = Some(http::uri::Scheme::HTTP);
+        uri.path_and_query = Some(target(head.target())?);
+    }
+    *request.uri_mut() = Uri::from_parts(uri).ok()?;
+    *request.method_mut() = match &upgrade {
+        Some(protocol) => {
+            let protocol = std::str::from_utf8(protocol).ok()?;
+            request.extensions_mut().insert(Protocol::from(protocol));
+            Method::CONNECT
+        }
+        None => Method::from_bytes(head.method_bytes()).ok()?,
+    };
+    let mut accept = None;
+    let fields = request.headers_mut();
+    for (name, value) in head.fields().iter() {
+        if Id::of(name) == Id::Host {
+            continue;
+        }
+        let name = HeaderName::from_bytes(name).ok()?;
+        if upgrade.is_some() && name == SEC_WEBSOCKET_KEY {
+            accept = Some(super::websocket::accept(value));
+            continue;
+        }
+        fields.append(name, HeaderValue::from_bytes(value).ok()?);
+    }
+    if head.takes_trailers() {
+        fields.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    Some(Sent {
+        request,
+        asked: Asked {
+            method: head.method(),
+            upgrade,
+        },
+        accept,
+    })
+}
+
+/// A target; what a URI may not have but browsers send is escaped, as HTTP/2's peers check it.
+fn target(bytes: &[u8]) -> Option<PathAndQuery> {
+    if let Ok(target) = PathAndQuery::try_from(bytes) {
+        return Some(target);
+    }
+    let mut escaped = String::with_capacity(bytes.len() + 16);
+    for byte in bytes {
+        match byte {
+            b'<' | b'>' | b'`' | b'"' | b'{' | b'}' | b'|' | b'^' | b'\\' | b'[' | b']' => {
+                escaped.push_str(&format!("%{byte:02X}"));
+            }
+            byte => escaped.push(char::from(*byte)),
+        }
+    }
+    escaped.try_into().ok()
+}
+
+/// Writes the head of an upstream's response, and answers how its body is read.
+pub(super) fn write_response(
+    out: &mut Vec<u8>,
+    head: &response::Parts,
+    has_body: bool,
+    asked: &Asked,
+    accept: Option<&str>,
+) -> Framing {
+    let is_success = head.status.is_success();
+    let switched = asked.upgrade.as_ref().filter(|_| is_success);
+    let status = if switched.is_some() {
+        StatusCode::SWITCHING_PROTOCOLS
+    } else {
+        head.status
+    };
+    let reason = status.canonical_reason().unwrap_or_default();
+    line(
+        out,
+        [
+            b"HTTP/1.1 ",
+            status.as_str().as_bytes(),
+            b" ",
+            reason.as_bytes(),
+        ],
+    );
+    for (name, value) in &head.headers {
+        if switched.is_none() || name != CONTENT_LENGTH {
+            line(out, [name.as_str().as_bytes(), b": ", value.as_bytes()]);
+        }
+    }
+    if let Some(protocol) = switched {
+        line(out, [b"connection: upgrade"]);
+        line(out, [b"upgrade: ", &protocol[..]]);
+        if let Some(accept) = accept {
+            line(
+                out,
+                [SEC_WEBSOCKET_ACCEPT.as_bytes(), b": ", accept.as_bytes()],
+            );
+        }
+        out.extend_from_slice(b"\r\n");
+        return Framing::Plain;
+    }
+    let is_tunnel = asked.method == Verb::Connect && is_success;
+    let is_bare = asked.method == Verb::Head
+        || head.status.is_informational()
+        || matches!(
+            head.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
+    let has_length = head.headers.contains_key(CONTENT_LENGTH);
+    let framing = match (has_body, has_length) {
+        _ if is_tunnel => Framing::Plain,
+        _ if is_bare => Framing::Done,
+        (true, true) => Framing::Plain,
+        (true, false) => {
+            line(out, [b"transfer-encoding: chunked"]);
+            Framing::Chunks
+        }
+        (false, true) => Framing::Done,
+        (false, false) => {
+            line(out, [b"content-length: 0"]);
+            Framing::Done
+        }
+    };
+    out.extend_from_slice(b"\r\n");
+    framing
+}
+
+fn line<const N: usize>(out: &mut Vec<u8>, parts: [&[u8]; N]) {
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,275 @@
+//! A stream to an upstream: requests are written to it, responses read from it.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use ::h2::SendStream;
+use ::h2::client::ResponseFuture;
+use bytes::Bytes;
+use lateen_wire::h1::framing::Body;
+use lateen_wire::h1::head::{Limits, MAX_FIELDS, Progress};
+use lateen_wire::h1::request;
+
+use super::client::Connection;
+use super::head::{self, Asked, Sent};
+use super::incoming::{Got, Incoming};
+use super::outgoing::Outgoing;
+use super::pipe::Fault;
+use super::served::append;
+use crate::buffer::{Buffer, Pool};
+use crate::transport::Read;
+
+/// Limits for heads of the engine's own making: no stricter than what it lets pass.
+const OWN: Limits = Limits {
+    head_bytes: 1024 * 1024,
+    fields: MAX_FIELDS,
+};
+
+/// A stream of a connection to an upstream.
+#[derive(Debug)]
+pub struct Stream {
+    connection: Rc<Connection>,
+    asked: Asked,
+    accept: Option<String>,
+    request: Sending,
+    response: Receiving,
+    incoming: Incoming,
+    fault: Option<Fault>,
+}
+
+/// How far the request is.
+#[derive(Debug)]
+enum Sending {
+    /// Its head has not come from the engine, or not all of it.
+    Head(Vec<u8>),
+    /// It waits to learn whether the upstream knows extended CONNECT.
+    Waiting(Box<Sent>, Outgoing),
+    /// Its body is being sent, or was.
+    Body(SendStream<Bytes>, Outgoing),
+    /// It could not be sent.
+    Failed,
+}
+
+/// How far the response is.
+#[derive(Debug)]
+enum Receiving {
+    Nothing,
+    Head(Box<ResponseFuture>),
+    Body,
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// A stream that is opened with the head that is written to it.
+    pub(super) fn new(connection: Rc<Connection>) -> Self {
+        connection.watch.begin();
+        Self {
+            connection,
+            asked: Asked::default(),
+            accept: None,
+            request: Sending::Head(Vec::new()),
+            response: Receiving::Nothing,
+            incoming: Incoming::default(),
+            fault: None,
+        }
+    }
+
+    /// Why it broke off.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
+    /// The address at this end of the connection.
+    pub(super) fn local_addr(&self) -> Option<SocketAddr> {
+        self.connection.local
+    }
+
+    /// Takes the request.
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let taken = self.take_head(pieces)?;
+        if self.poll_open(cx)?.is_pending() && taken > 0 {
+            return Poll::Ready(Ok(taken));
+        }
+        let Sending::Body(send, body) = &mut self.request else {
+            return match taken {
+                0 => Poll::Pending,
+                taken => Poll::Ready(Ok(taken)),
+            };
+        };
+        let polled = body.poll_write(cx, send, pieces, taken, &self.connection.watch);
+        match polled {
+            Poll::Pending if taken > 0 => Poll::Ready(Ok(taken)),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(written) => Poll::Ready(written.map(|count| taken + count)),
+        }
+    }
+
+    /// Reads the response.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Buffer,
+        pool: &Pool,
+    ) -> Poll<io::Result<Read>> {
+        ready!(self.poll_open(cx))?;
+        loop {
+            match self.incoming.poll_read(cx, buffer, pool) {
+                Poll::Ready(Ok(Got::Bytes(count))) => return Poll::Ready(Ok(Read::Bytes(count))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.failed(&error))),
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(Got::Nothing)) => {}
+            }
+            match &mut self.response {
+                Receiving::Nothing => return Poll::Pending,
+                Receiving::Body => return Poll::Ready(Ok(Read::End)),
+                Receiving::Head(_) => ready!(self.poll_head(cx))?,
+            }
+        }
+    }
+
+    /// Ends a tunnel.
+    pub(super) fn shutdown(&mut self) {
+        if let Sending::Body(send, body) = &mut self.request {
+            body.shutdown(send);
+        }
+    }
+
+    /// Collects the head of the request; answers how many bytes belong to it.
+    fn take_head(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let Sending::Head(bytes) = &mut self.request else {
+            return Ok(0);
+        };
+        let before = bytes.len();
+        append(bytes, pieces, 0);
+        let mut parsed = request::Head::default();
+        match parsed.parse(bytes, &OWN).map_err(io::Error::other)? {
+            Progress::NeedMore => return Ok(bytes.len() - before),
+            Progress::Complete => {}
+        }
+        let view = parsed.view(bytes);
+        let Some(sent) = head::request(view) else {
+            tracing::debug!("the request cannot be said in HTTP/2");
+            self.request = Sending::Failed;
+            self.fault = Some(Fault::Protocol);
+            return Err(Fault::Protocol.into_io());
+        };
+        let body = match view.body() {
+            _ if sent.asked.upgrade.is_some() => Outgoing::tunnel(),
+            Body::Length(length) => Outgoing::length(length),
+            Body::Chunked => Outgoing::chunks(),
+            Body::Tunnel => Outgoing::tunnel(),
+            Body::Empty | Body::UntilClose => Outgoing::length(0),
+        };
+        let taken = parsed.len() - before;
+        self.request = Sending::Waiting(Box::new(sent), body);
+        Ok(taken)
+    }
+
+    /// Opens the stream.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.request {
+            Sending::Body(..) => return Poll::Ready(Ok(())),
+            Sending::Head(_) => return Poll::Pending,
+            Sending::Failed => {
+                let fault = self.fault.unwrap_or(Fault::Connection);
+                return Poll::Ready(Err(fault.into_io()));
+            }
+            Sending::Waiting(..) => {}
+        }
+        let mut send_request = self.connection.send.clone();
+        let is_open = match send_request.poll_ready(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(result) => result,
+        };
+        let Sending::Waiting(sent, body) = std::mem::replace(&mut self.request, Sending::Failed)
+        else {
+            return Poll::Pending;
+        };
+        // Nothing was sent so far, so whatever went wrong, it can be sent again.
+        self.fault = Some(Fault::Refused);
+        is_open.map_err(|_| Fault::Refused.into_io())?;
+        if sent.asked.upgrade.is_some() && !send_request.is_extended_connect_protocol_enabled() {
+            if !self.connection.watch.has_settings() {
+                self.fault = None;
+                self.request = Sending::Waiting(sent, body);
+                self.connection.watch.wait(cx);
+                return Poll::Pending;
+            }
+            tracing::debug!("the upstream does not switch protocols over HTTP/2");
+            self.fault = Some(Fault::Protocol);
+            return Poll::Ready(Err(Fault::Protocol.into_io()));
+        }
+        let Sent {
+            request,
+            asked,
+            accept,
+        } = *sent;
+        let (response, send) = send_request
+            .send_request(request, body.is_done())
+            .map_err(|_| Fault::Refused.into_io())?;
+        self.connection.watch.sent();
+        self.fault = None;
+        self.asked = asked;
+        self.accept = accept;
+        self.request = Sending::Body(send, body);
+        self.response = Receiving::Head(Box::new(response));
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads a head: of an interim response, or the final one.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Receiving::Head(future) = &mut self.response else {
+            return Poll::Ready(Ok(()));
+        };
+        let asked = &self.asked;
+        if let Poll::Ready(Some(interim)) = future.poll_informational(cx) {
+            let interim = match interim {
+                Ok(interim) => interim.into_parts().0,
+                Err(error) => return Poll::Ready(Err(self.failed(&error))),
+            };
+            if interim.status != http::StatusCode::SWITCHING_PROTOCOLS {
+                head::write_response(self.incoming.stage(), &interim, false, asked, None);
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let response = match ready!(Pin::new(&mut **future).poll(cx)) {
+            Ok(response) => response,
+            Err(error) => return Poll::Ready(Err(self.failed(&error))),
+        };
+        let (parts, body) = response.into_parts();
+        let has_body = !body.is_end_stream();
+        let accept = self.accept.as_deref();
+        let stage = self.incoming.stage();
+        let framing = head::write_response(stage, &parts, has_body, asked, accept);
+        self.incoming
+            .start(body, framing, head::length(&parts.headers));
+        self.response = Receiving::Body;
+        Poll::Ready(Ok(()))
+    }
+
+    fn failed(&mut self, error: &::h2::Error) -> io::Error {
+        tracing::debug!(%error, "a stream to an upstream broke off");
+        let fault = Fault::of(error);
+        self.fault = Some(fault);
+        fault.into_io()
+    }
+}
+
+impl Drop for Stream {
+    /// What was not completed is reset by `h2`, with `CANCEL`.
+    fn drop(&mut self) {
+        if matches!(&self.request, Sending::Body(_, body) if body.is_done()) {
+            self.incoming.finish();
+        }
+        self.connection.watch.end();
+    }
+}

@@ -1,0 +1,139 @@
+//! What the task of a connection and those of its streams know of each other.
+
+use std::cell::{Cell, RefCell};
+use std::task::{Context, Poll, Waker};
+
+use lateen_wire::h2::{Flood, Observer};
+
+use crate::clock::{self, Instant};
+use crate::transport::Transport;
+
+/// The state of one connection beside that of `h2`.
+#[derive(Debug)]
+pub(super) struct Watch {
+    observer: RefCell<Observer>,
+    flood: Cell<Option<Flood>>,
+    started: Instant,
+    active: Cell<u32>,
+    idle_since: Cell<Instant>,
+    busy_since: Cell<Instant>,
+    received: Cell<Instant>,
+    is_blocked: Cell<bool>,
+    waiting: RefCell<Vec<Waker>>,
+    /// The transport, when `h2` is done with it.
+    pub(super) returned: RefCell<Option<Transport>>,
+}
+
+// === impl Watch ===
+
+impl Watch {
+    pub(super) fn new(observer: Observer) -> Self {
+        let now = clock::now();
+        Self {
+            observer: RefCell::new(observer),
+            flood: Cell::new(None),
+            started: now,
+            active: Cell::new(0),
+            idle_since: Cell::new(now),
+            busy_since: Cell::new(now),
+            received: Cell::new(now),
+            is_blocked: Cell::new(false),
+            waiting: RefCell::default(),
+            returned: RefCell::new(None),
+        }
+    }
+
+    /// Takes note of bytes from the peer; answers whether they are to be processed.
+    pub(super) fn takes(&self, bytes: &[u8]) -> bool {
+        let now = clock::now();
+        self.received.set(now);
+        let elapsed = clock::millis_between(self.started, now);
+        match self.observer.borrow_mut().received(bytes, elapsed) {
+            Ok(()) => true,
+            Err(flood) => {
+                self.flood.set(Some(flood));
+                false
+            }
+        }
+    }
+
+    /// The flood that was seen, if one was.
+    pub(super) fn flood(&self) -> Option<Flood> {
+        self.flood.get()
+    }
+
+    /// When the peer sent something last.
+    pub(super) fn received(&self) -> Instant {
+        self.received.get()
+    }
+
+    /// Takes note of a frame with data.
+    pub(super) fn sent(&self) {
+        self.observer.borrow_mut().sent();
+    }
+
+    /// Whether the peer's settings are known.
+    pub(super) fn has_settings(&self) -> bool {
+        self.observer.borrow().has_settings()
+    }
+
+    /// How many streams are being served.
+    pub(super) fn active(&self) -> u32 {
+        self.active.get()
+    }
+
+    /// Since when none is.
+    pub(super) fn idle_since(&self) -> Instant {
+        self.idle_since.get()
+    }
+
+    /// When the first of the streams began that have been served since.
+    pub(super) fn busy_since(&self) -> Instant {
+        self.busy_since.get()
+    }
+
+    /// Another stream is served.
+    pub(super) fn begin(&self) {
+        if self.active.replace(self.active.get() + 1) == 0 {
+            self.busy_since.set(clock::now());
+        }
+    }
+
+    /// A stream is no longer served.
+    pub(super) fn end(&self) {
+        self.active.set(self.active.get().saturating_sub(1));
+        self.idle_since.set(clock::now());
+    }
+
+    /// Whether the socket takes no more at the moment.
+    pub(super) fn set_blocked(&self, is_blocked: bool) {
+        if self.is_blocked.replace(is_blocked) && !is_blocked {
+            self.wake();
+        }
+    }
+
+    /// Ready when the socket takes bytes: however many streams there are and whatever windows the
+    /// peer gives, they do not fill memory while it does not read.
+    pub(super) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_blocked.get() {
+            self.wait(cx);
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    /// Wakes the task when something about the connection has changed.
+    pub(super) fn wait(&self, cx: &mut Context<'_>) {
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+    }
+
+    /// Wakes all who wait.
+    pub(super) fn wake(&self) {
+        for waker in self.waiting.take() {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Rolling restarts of an application that ends at once on SIGTERM, under steady load.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "a scenario shows what a person would see"
+)]
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use lateen_e2e::mesh::is_root;
+use lateen_e2e::{Mesh, User, echo};
+
+/// How often the application is restarted; `make soak` asks for more.
+fn restarts() -> u64 {
+    let wanted = std::env::var("LATEEN_RESTARTS").ok();
+    wanted.and_then(|text| text.parse().ok()).unwrap_or(10)
+}
+
+#[test]
+fn rolling_restarts_of_a_careless_application_lose_no_request() -> anyhow::Result<()> {
+    let user = if is_root() {
+        User::Unprivileged
+    } else {
+        User::Invoking
+    };
+    let mesh = Mesh::up(user, &[])?;
+    mesh.kubectl(&["label", "namespace", "default", "istio-injection=enabled"])?;
+    mesh.apply(echo::SERVICE)?;
+    mesh.apply(&echo::deployment("v1", 2, &[]))?;
+    echo::wait_for(&mesh, "v1")?;
+    let seconds = restarts() * 5 + 10;
+    let stop = seconds.to_string();
+    let caller = echo::start_call(
+        &mesh,
+        &[
+            "http://echo:8080/",
+            "--seconds",
+            &stop,
+            "--concurrency=4",
+            "--pause=2",
+        ],
+    )?;
+    mesh.kubectl(&[
+        "wait",
+        "--for=condition=Ready",
+        "--timeout=60s",
+        &format!("pod/{caller}"),
+    ])?;
+    for _ in 0..restarts() {
+        mesh.kubectl(&["rollout", "restart", "deployment/echo-v1"])?;
+        echo::wait_for(&mesh, "v1")?;
+    }
+    let told = echo::finish_call(&mesh, &caller, Duration::from_secs(seconds + 60))?;
+    let told = told.first().context("the caller told its numbers")?;
+    println!("{} restarts: {told}", restarts());
+    let statuses = told["statuses"].as_object().context("statuses")?;
+    ensure!(
+        statuses.len() == 1 && statuses["200"].as_u64().is_some_and(|count| count > 1000),
+        "{told}"
+    );
+    Ok(())
+}
