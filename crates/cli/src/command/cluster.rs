@@ -48,15 +48,15 @@ pub(crate) struct Up {
     /// Deploy the Bookinfo sample, with a sidecar in each pod, and a route to it.
     #[arg(long)]
     bookinfo: bool,
-    /// Port of 127.0.0.1 for the gateway's HTTP; 0 takes any.
-    #[arg(long, default_value_t = 8080)]
-    http_port: u16,
-    /// Port of 127.0.0.1 for the gateway's HTTPS; 0 takes any.
-    #[arg(long, default_value_t = 8443)]
-    https_port: u16,
-    /// Port of 127.0.0.1 for the Kubernetes API; 0 takes any.
-    #[arg(long, default_value_t = 6443)]
-    api_port: u16,
+    /// Port of 127.0.0.1 for the gateway's HTTP, 8080 if unset; 0 takes any.
+    #[arg(long, value_name = "PORT")]
+    http_port: Option<u16>,
+    /// Port of 127.0.0.1 for the gateway's HTTPS, 8443 if unset; 0 takes any.
+    #[arg(long, value_name = "PORT")]
+    https_port: Option<u16>,
+    /// Port of 127.0.0.1 for the Kubernetes API, 6443 if unset; 0 takes any.
+    #[arg(long, value_name = "PORT")]
+    api_port: Option<u16>,
     /// A program of this machine that an image name stands for; may be repeated, and is kept for
     /// the next `up`. A cluster that runs has to be ended first.
     #[arg(long = "image", value_name = "NAME=PROGRAM", value_parser = mapping)]
@@ -117,6 +117,7 @@ pub(crate) async fn up(args: Up) -> anyhow::Result<()> {
     let record = match cluster::status(name, None)? {
         cluster::Status::Running(record) => {
             start::check_images(name, &args.images)?;
+            start::check_ports(&args, &record)?;
             eprintln!("The cluster {name:?} is already running");
             *record
         }

@@ -11,19 +11,24 @@ use lateen_local::node::images::Mapping;
 use super::Up;
 use crate::progress::Step;
 
+/// The ports of 127.0.0.1 if none are given.
+const HTTP_PORT: u16 = 8080;
+const HTTPS_PORT: u16 = 8443;
+const API_PORT: u16 = 6443;
+
 /// Starts the cluster and shows how it goes.
 pub(super) async fn start(args: &Up) -> anyhow::Result<Record> {
     let mut options = Options {
         name: args.which.name.clone(),
-        api: local(args.api_port),
+        api: local(args.api_port.unwrap_or(API_PORT)),
         images: args.images.clone(),
         kubeconfig: args.kubeconfig.clone(),
         ..Options::default()
     };
     for published in &mut options.published {
         published.address = local(match published.service.port {
-            80 => args.http_port,
-            _ => args.https_port,
+            80 => args.http_port.unwrap_or(HTTP_PORT),
+            _ => args.https_port.unwrap_or(HTTPS_PORT),
         });
     }
     tell_kept_images(args)?;
@@ -89,6 +94,35 @@ fn difference(name: &str, wanted: &[Mapping], running: &[Mapping]) -> Option<Str
         command("up", name),
         text(other)
     ))
+}
+
+/// Checks that a cluster that runs has the ports that are asked for.
+pub(super) fn check_ports(args: &Up, record: &Record) -> anyhow::Result<()> {
+    let name = &args.which.name;
+    let published = |purpose: &str| {
+        let found = record.ports.iter().find(|(known, _)| known == purpose);
+        found.map(|(_, address)| *address)
+    };
+    let asked = [
+        ("--api-port", args.api_port, Some(record.api)),
+        ("--http-port", args.http_port, published("ingress HTTP")),
+        ("--https-port", args.https_port, published("ingress HTTPS")),
+    ];
+    for (flag, wanted, now) in asked {
+        // 0 is whatever it has.
+        let wanted = wanted.filter(|port| *port != 0);
+        if let (Some(wanted), Some(now)) = (wanted, now)
+            && wanted != now.port()
+        {
+            bail!(
+                "the cluster {name:?} is already running, with {now} and not port {wanted}. Ports \
+                 are opened when it starts: `{}`, then `{} {flag} {wanted}` (its objects are kept)",
+                command("down", name),
+                command("up", name)
+            );
+        }
+    }
+    Ok(())
 }
 
 /// A mapping as it is typed.
@@ -163,6 +197,9 @@ fn port_refused(
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -183,6 +220,34 @@ mod tests {
         );
         let new = difference("two", &list(&["c=/c"]), &running).unwrap();
         assert!(new.contains("does not map the image c"), "{new}");
+    }
+
+    #[test]
+    fn a_port_that_a_running_cluster_does_not_have_is_refused() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            up: Up,
+        }
+        let process = json!({ "pid": 1, "startTime": 1 });
+        let record: Record = serde_json::from_value(json!({
+            "publisher": process, "supervisor": process, "started": "2026-01-02T03:04:05Z",
+            "api": "127.0.0.1:6443", "ports": [["ingress HTTP", "127.0.0.1:8080"]],
+            "kubeconfig": null,
+        }))
+        .unwrap();
+        let check = |flags: &[&str]| {
+            let line = Line::try_parse_from([&["up"], flags].concat()).unwrap();
+            check_ports(&line.up, &record)
+        };
+        check(&[]).unwrap();
+        check(&["--http-port", "8080", "--api-port", "0"]).unwrap();
+        let error = check(&["--http-port", "9000"]).unwrap_err().to_string();
+        assert!(
+            error.contains("127.0.0.1:8080 and not port 9000"),
+            "{error}"
+        );
+        assert!(error.contains("`lateen up --http-port 9000`"), "{error}");
     }
 
     #[test]
