@@ -128,7 +128,11 @@ impl Index {
             ports: ports.to_vec(),
             labels: pod.map_or_else(Labels::new, |pod| pod.identity.labels.clone()),
             weight: 1,
-            health: entry.health,
+            health: match entry.health {
+                // Its slice follows, and may take a while; it must get nothing new from now on.
+                Health::Ready if pod.is_some_and(|pod| pod.is_deleting) => Health::Draining,
+                health => health,
+            },
             locality: pod.map_or_else(zone, |pod| self.locality_of(pod)),
             is_meshed: pod.is_some_and(super::input::Pod::is_meshed),
             service_account: pod

@@ -620,6 +620,27 @@ fn a_service_entry_without_addresses_is_given_some_and_keeps_them() {
 }
 
 #[test]
+fn a_pod_takes_nothing_new_from_the_moment_that_its_deletion_is_known() {
+    let mut index = with(bookinfo());
+    let health = |index: &Index| -> Vec<Health> {
+        let all = endpoints(index, REVIEWS).endpoints;
+        all.iter().map(|endpoint| endpoint.health).collect()
+    };
+    assert_eq!(health(&index), [Health::Ready, Health::Ready]);
+    let Input::Pod(key, mut pod) = reviews_pod("reviews-v1-1", "10.244.0.4", "v1") else {
+        panic!("it is one");
+    };
+    pod.is_deleting = true;
+    index.apply(Input::Pod(key, pod));
+    let changed = names(&index.settle());
+    assert!(
+        changed.contains(&format!("endpoints {REVIEWS}")),
+        "{changed:?}"
+    );
+    assert_eq!(health(&index), [Health::Draining, Health::Ready]);
+}
+
+#[test]
 fn a_service_selects_workload_entries_beside_pods() {
     let entry =
         |name: &str, spec: Value| istio("WorkloadEntry", name, "2026-01-01T00:00:00Z", &spec);
