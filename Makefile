@@ -9,11 +9,12 @@ PROGRAMS := -p lateen-cli -p lateen-proxy -p bookinfo
 # Seconds that each fuzz target runs in `make test`.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo build test lint unit e2e fuzz bench clean setup
+.PHONY: help demo build test lint unit e2e fuzz soak bench clean setup
 
 help:
 	@echo "make demo    build everything, start a mesh with Bookinfo on this machine, print its URLs"
 	@echo "make test    lint, unit, integration, fuzz (1 min a target) and end-to-end tests"
+	@echo "make soak    fuzzing for ten minutes a target, and a hundred rolling restarts"
 	@echo "make bench   measure beside Envoy, HAProxy, nginx and a TCP relay"
 	@echo "make lint    format, sizes, boundaries, clippy"
 	@echo "make clean   remove what was built"
@@ -38,7 +39,7 @@ lint: setup
 
 unit: setup
 	@testkit/setup.sh test
-	$(CARGO) test --workspace --exclude lateen-e2e --no-fail-fast
+	H2SPEC=$$(testkit/h2spec.sh) $(CARGO) test --workspace --exclude lateen-e2e --no-fail-fast
 
 fuzz: setup
 	fuzz/run.sh $(FUZZ_SECONDS)
@@ -47,6 +48,14 @@ e2e: build
 	@testkit/setup.sh test
 	$(CARGO) build --release -p lateen-echo
 	LATEEN_BIN_DIR=$(abspath $(BIN)) $(CARGO) test -p lateen-e2e -- --nocapture --test-threads=1
+
+# What takes too long for every change.
+soak: build
+	@testkit/setup.sh test
+	$(CARGO) build --release -p lateen-echo
+	fuzz/run.sh 600
+	LATEEN_RESTARTS=100 LATEEN_BIN_DIR=$(abspath $(BIN)) \
+		$(CARGO) test -p lateen-e2e --test restarts -- --nocapture --test-threads=1
 
 bench: build
 	@testkit/setup.sh bench

@@ -1,8 +1,8 @@
 //! h2spec, the conformance suite for servers, against a gateway and a sidecar's inbound side on real
 //! sockets.
 //!
-//! It is a Go program (`go install github.com/summerwind/h2spec/cmd/h2spec@latest`), found by the
-//! variable `H2SPEC` or on the `PATH`; where there is none, these tests say so and pass.
+//! It is a Go program, which `testkit/h2spec.sh` installs where Go is present, found by the variable
+//! `H2SPEC` or on the `PATH`; where there is none, these tests say so and pass.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -132,7 +132,7 @@ fn request_end(bytes: &[u8]) -> Option<usize> {
 }
 
 fn h2spec() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("H2SPEC") {
+    if let Some(path) = std::env::var_os("H2SPEC").filter(|path| !path.is_empty()) {
         return Some(path.into());
     }
     let paths = std::env::var_os("PATH")?;
