@@ -1,0 +1,227 @@
+//! A real worker of the proxy, with a client and upstreams in memory, and what it does with one
+//! request.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lateen_decide::Store;
+use lateen_model::proxy::Role;
+use lateen_proxy::connection::{self, Door};
+use lateen_proxy::observe::access_log::{Sink, Writer};
+use lateen_proxy::observe::exposition::Registry;
+use lateen_proxy::observe::labels::Directory;
+use lateen_proxy::published::Published;
+use lateen_proxy::settings::Timeouts;
+use lateen_proxy::upstream::Connector;
+use lateen_proxy::worker::{Profile, Shared, Worker};
+use lateen_why::{Answer, Caller, Configuration, Question};
+use lateen_wire::h1::head::Limits;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+use crate::generate;
+
+/// How much a connection in memory holds.
+const CAPACITY: usize = 64 * 1024;
+/// How long an answer may take; time is paused, so that waiting costs nothing.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a proxy did with a request.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    /// The status that the client got; none if the connection ended without one.
+    pub(crate) status: Option<u16>,
+    /// The upstream that was reached.
+    pub(crate) upstream: Option<Upstream>,
+    /// The rule by which it was treated, by the mark that each rule leaves.
+    pub(crate) rule: Option<String>,
+    /// `response_flags` of the metric.
+    pub(crate) flags: Option<String>,
+}
+
+/// What an upstream got.
+#[derive(Debug, Clone)]
+pub(crate) struct Upstream {
+    pub(crate) address: SocketAddr,
+    pub(crate) path: String,
+    pub(crate) host: String,
+    rule: Option<String>,
+}
+
+/// Where access logs go: nowhere, since none is on.
+pub(crate) fn sink() -> Sink {
+    Sink::start().unwrap()
+}
+
+/// Sends a request through a proxy with this configuration; nothing if the client has no address
+/// to dial or no listener meets it.
+pub(crate) fn observe(
+    configuration: &Configuration,
+    caller: &Caller,
+    question: &Question,
+    answer: &Answer,
+    sink: &Sink,
+) -> Option<Observed> {
+    let (door, destination) = match caller.role {
+        Role::Sidecar => (Door::Outbound, answer.destination?),
+        Role::Gateway => {
+            let (_, port) = answer.listener.rsplit_once('_')?;
+            (
+                Door::Gateway,
+                SocketAddr::new(caller.address, port.parse().unwrap()),
+            )
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let origin = connection::Origin {
+        door,
+        peer: "192.0.2.7:40000".parse().unwrap(),
+        destination,
+    };
+    let exchange = exchange(configuration, caller, question, origin, sink.clone());
+    Some(tokio::task::LocalSet::new().block_on(&runtime, exchange))
+}
+
+async fn exchange(
+    configuration: &Configuration,
+    caller: &Caller,
+    question: &Question,
+    origin: connection::Origin,
+    sink: Sink,
+) -> Observed {
+    let reached = Rc::<RefCell<Vec<Upstream>>>::default();
+    let (worker, registry) = worker(configuration, caller, Rc::clone(&reached), sink);
+    let (mut client, near) = tokio::io::duplex(CAPACITY);
+    let carried = tokio::task::spawn_local(async move {
+        connection::carry(&worker, near.into(), origin).await;
+    });
+    client
+        .write_all(request(question).as_bytes())
+        .await
+        .unwrap();
+    let answer = tokio::time::timeout(PATIENCE, read_message(&mut client));
+    let head = answer.await.expect("the proxy never answers");
+    // The end of the connection is when everything about it has been counted.
+    drop(client);
+    tokio::time::timeout(PATIENCE, carried)
+        .await
+        .expect("the connection never ends")
+        .unwrap();
+    let upstream = reached.borrow().first().cloned();
+    assert!(
+        reached.borrow().len() <= 1,
+        "one request went to several upstreams"
+    );
+    let of_upstream = upstream.as_ref().and_then(|it| it.rule.clone());
+    Observed {
+        status: head.as_deref().and_then(status),
+        rule: of_upstream.or_else(|| head.as_deref().and_then(generate::mark_of)),
+        upstream,
+        flags: flags(&registry),
+    }
+}
+
+fn worker(
+    configuration: &Configuration,
+    caller: &Caller,
+    reached: Rc<RefCell<Vec<Upstream>>>,
+    sink: Sink,
+) -> (Rc<Worker>, Registry) {
+    let mut store = Store::new();
+    for resource in &configuration.resources {
+        store.apply(resource.clone()).unwrap();
+    }
+    for endpoints in &configuration.endpoints {
+        store.apply_endpoints(endpoints.clone());
+    }
+    let mut directory = Directory::new(vec![caller.address], caller.namespace.clone());
+    let published = Arc::new(Published::new(1, store.compile(), &mut directory));
+    let connector = Connector::Memory(Rc::new(move |address| {
+        let reached = Rc::clone(&reached);
+        Box::pin(async move {
+            let (near, far) = tokio::io::duplex(CAPACITY);
+            tokio::task::spawn_local(serve(address, far, reached));
+            Ok(near)
+        })
+    }));
+    let profile = Profile {
+        role: caller.role,
+        timeouts: Timeouts::default(),
+        limits: Limits::default(),
+        captured_ports: [15001, 15006],
+    };
+    let shared = Shared::default();
+    let worker = Worker::new(profile, &shared, published, connector, Writer::new(sink));
+    (worker, Registry::new(directory, vec![shared.shard]))
+}
+
+/// An upstream: notes what it gets and answers 200.
+async fn serve(address: SocketAddr, mut stream: DuplexStream, reached: Rc<RefCell<Vec<Upstream>>>) {
+    let Some(head) = read_head(&mut stream).await else {
+        return;
+    };
+    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+    reached.borrow_mut().push(Upstream {
+        address,
+        path,
+        host: field(&head, "host").unwrap_or_default().to_owned(),
+        rule: field(&head, "x-rule").map(str::to_owned),
+    });
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    // A client that has gone is none of an upstream's business.
+    let _ = stream.write_all(answer.as_bytes()).await;
+}
+
+fn request(question: &Question) -> String {
+    let (method, path, host) = (&question.method, &question.path, &question.authority);
+    let mut text = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n");
+    for (name, value) in &question.headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text.push_str("content-length: 0\r\n\r\n");
+    text
+}
+
+async fn read_head(stream: &mut DuplexStream) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    Some(String::from_utf8_lossy(&head).into_owned())
+}
+
+/// A response's head and body; nothing if the connection ends without one.
+async fn read_message(stream: &mut DuplexStream) -> Option<String> {
+    let head = read_head(stream).await?;
+    let length = field(&head, "content-length").and_then(|it| it.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body).await.ok()?;
+    Some(head + &String::from_utf8_lossy(&body))
+}
+
+fn status(head: &str) -> Option<u16> {
+    head.split(' ').nth(1)?.parse().ok()
+}
+
+/// The value of a field, by its name in any case.
+pub(crate) fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    head.split("\r\n").skip(1).find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        found.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
+fn flags(registry: &Registry) -> Option<String> {
+    let text = registry.render();
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("istio_requests_total{"))?;
+    let (_, rest) = line.split_once("response_flags=\"")?;
+    Some(rest.split('"').next()?.to_owned())
+}
