@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+use lateen_decide::Millis;
+use lateen_decide::describe::{self, Sockets};
 use lateen_model::Reason;
 use lateen_why::{Answer, Outcome, Question, World, assume, explain, text};
 use serde_json::{Value, json};
@@ -258,4 +260,86 @@ fn a_caller_without_a_proxy_is_told_so() {
     assert!(error.contains("has no proxy"), "{error}");
     let error = world.caller("default", "nobody").unwrap_err().to_string();
     assert!(error.contains("there is no pod"), "{error}");
+}
+
+/// The plan of a caller, told as JSON.
+fn described(rules: &Value, from: &str, sockets: Option<Sockets>) -> Value {
+    let completed = assume::complete(mesh(rules), from, "default").unwrap();
+    let world = World::new(&completed.objects, "istio-system").unwrap();
+    let caller = world
+        .caller(&completed.caller.0, &completed.caller.1)
+        .unwrap();
+    let configuration = world.configuration(&caller);
+    describe::plan(&configuration.plan, sockets, Millis(1))
+}
+
+fn named<'v>(plan: &'v Value, part: &str, name: &str) -> &'v Value {
+    let mut all = plan[part].as_array().unwrap().iter();
+    let found = all.find(|one| one["name"] == name);
+    found.unwrap_or_else(|| panic!("no {name} in {}", plan[part]))
+}
+
+#[test]
+fn a_sidecars_plan_is_told_in_its_documented_form() {
+    let sockets = Sockets {
+        bind: "0.0.0.0".parse().unwrap(),
+        outbound: 15001,
+        inbound: 15006,
+    };
+    let plan = described(&by_user(), "web", Some(sockets));
+    let listener = named(&plan, "listeners", "0.0.0.0_9080");
+    assert_eq!(
+        listener["serves"][0],
+        json!({ "match": "HTTP", "routes": "9080" })
+    );
+    let inbound = named(&plan, "listeners", "virtualInbound");
+    assert_eq!(inbound["serves"][0]["cluster"], "inbound|9080||");
+    assert_eq!(named(&plan, "listeners", "virtualOutbound")["port"], 15001);
+    let table = named(&plan, "routes", "9080");
+    let mut hosts = table["virtualHosts"].as_array().unwrap().iter();
+    let reviews = hosts
+        .find(|host| host["name"] == "reviews.default.svc.cluster.local")
+        .unwrap();
+    let rules = reviews["rules"].as_array().unwrap();
+    assert_eq!(
+        rules[0]["matches"],
+        json!(["header \"end-user\" is exactly \"jason\""])
+    );
+    assert_eq!(
+        rules[1]["source"]["object"],
+        "VirtualService/default/reviews"
+    );
+    assert_eq!(
+        (&rules[1]["source"]["rule"], &rules[1]["timeout"]),
+        (&json!(1), &json!("3s"))
+    );
+    let v2 = "outbound|9080|v2|reviews.default.svc.cluster.local";
+    assert_eq!(rules[0]["action"]["forward"][0]["cluster"], v2);
+    let cluster = named(&plan, "clusters", v2);
+    assert_eq!(
+        cluster["destinationRules"],
+        json!(["DestinationRule/default/reviews"])
+    );
+    assert_eq!(
+        cluster["endpoints"],
+        json!({ "all": 1, "ready": 1, "ejected": 0 })
+    );
+    let mut endpoints = plan["endpoints"].as_array().unwrap().iter();
+    let endpoint = endpoints.find(|one| one["cluster"] == v2).unwrap();
+    assert_eq!(
+        (&endpoint["health"], &endpoint["active"]),
+        (&json!("HEALTHY"), &json!(0))
+    );
+}
+
+#[test]
+fn a_gateways_plan_names_its_sources() {
+    let plan = described(&Value::Null, "istio-ingressgateway.istio-system", None);
+    let listener = named(&plan, "listeners", "0.0.0.0_8080");
+    assert_eq!(listener["sources"], json!(["Gateway/default/edge"]));
+    assert_eq!(listener["serverPort"], 80);
+    let table = named(&plan, "routes", "http.8080");
+    let rule = &table["virtualHosts"][0]["rules"][0];
+    assert_eq!(rule["rewrite"], json!({ "uri": "/" }));
+    assert_eq!(table["otherwise"], json!({ "refuse": 404 }));
 }
