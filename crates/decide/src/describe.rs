@@ -10,7 +10,7 @@
 //! | `routes` | a table | `name`, `virtualHosts` with `name`, `requiresTls`, `rules` in order; `otherwise` |
 //! | a rule | | `name`, `source` (`object`, `rule`, `match`), `matches` in words, `action`, and how requests are treated |
 //! | `clusters` | a destination | `name`, `service`, `port`, `subset`, `type`, `loadBalancer`, `policy`, `destinationRules`, counts |
-//! | `endpoints` | an address of a cluster | `cluster`, `address`, `health`, `weight`, `locality`, `active`, `outlier` |
+//! | `endpoints` | an address of a cluster | `cluster`, `address`, `health`, `weight`, `locality`, `priority`, `active`, `outlier` |
 
 mod cluster;
 mod listener;

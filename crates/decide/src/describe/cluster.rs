@@ -80,6 +80,7 @@ pub fn endpoint(cluster: &Cluster, endpoint: &Endpoint, now: Millis) -> Value {
     }
     fields.set("weight", endpoint.weight);
     fields.set("locality", &*endpoint.locality);
+    fields.set_if("priority", endpoint.priority);
     fields.set("isMeshed", endpoint.is_meshed);
     if !endpoint.service_account.is_empty() {
         fields.set("serviceAccount", &*endpoint.service_account);
