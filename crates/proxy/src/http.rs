@@ -19,6 +19,7 @@ mod course;
 mod discard;
 mod edits;
 mod exchange;
+mod failure;
 mod fault;
 mod flow;
 mod grpc;

@@ -23,9 +23,10 @@ use lateen_wire::h1::head::{Persistence, Version};
 
 use super::Next;
 use super::affinity;
-use super::client::{self, Client};
+use super::client::Client;
 use super::course::{Action, Course};
 use super::exchange::End;
+use super::failure;
 use super::fault;
 use super::grpc;
 use super::links::{self, Link};
@@ -37,7 +38,6 @@ use super::transfer::{About, Done, Failure, Terms, Transfer};
 use super::workspace::{Extent, Workspace};
 use crate::clock::{self, Instant};
 use crate::connection::rules::Target;
-use crate::h2::Fault;
 use crate::upstream::{Active, Connection};
 use crate::worker::Worker;
 
@@ -84,7 +84,7 @@ pub(super) async fn run(
             }
             Err(failure) => failure,
         };
-        attempts.report(outcome(failure));
+        attempts.report(failure::outcome(failure));
         if !attempts.is_worth_another(failure) {
             return attempts.fail(failure);
         }
@@ -256,7 +256,7 @@ impl<'x, 'p> Attempts<'x, 'p> {
                 Ok(self.settle(done, connection))
             }
             Err(failure) => {
-                let failure = told_apart(failure, connection.side.transport.fault());
+                let failure = failure::told_apart(failure, connection.side.transport.fault());
                 if let Failure::WorthAnother(_) = failure {
                     self.spare(connection);
                 } else {
@@ -324,7 +324,7 @@ impl<'x, 'p> Attempts<'x, 'p> {
         }
         let retries = &self.course.policy.retries;
         let is_unsent = self.work.to_upstream.written() == 0;
-        let is_wanted = match attempt_failure(failure, is_unsent) {
+        let is_wanted = match failure::attempt_failure(failure, is_unsent) {
             None => false,
             // A connection that broke before anything was written is as good as none.
             Some(AttemptFailure::Reset { is_unsent: true })
@@ -380,7 +380,7 @@ impl<'x, 'p> Attempts<'x, 'p> {
 
     /// What becomes of a request whose last attempt broke off.
     fn fail(&mut self, failure: Failure) -> End<'static> {
-        let reason = reason(failure);
+        let reason = failure::reason(failure);
         let is_gone = failure == Failure::ClientGone;
         if !is_gone && !self.record.has_responded() && self.work.to_client.is_done() {
             return End::refuse(reason);
@@ -391,70 +391,5 @@ impl<'x, 'p> Attempts<'x, 'p> {
             self.client.side.transport.reset_on_drop();
         }
         End::Relayed(Next::Close)
-    }
-}
-
-/// What a failure is, now that the stream's own word is heard.
-fn told_apart(failure: Failure, fault: Option<Fault>) -> Failure {
-    match (failure, fault) {
-        (Failure::NoResponse, Some(Fault::Refused)) => Failure::Refused,
-        // What HTTP/2 forbids is as little of a response as half a head.
-        (Failure::NoResponse, Some(Fault::Protocol)) => Failure::PartialHead,
-        (failure, _) => failure,
-    }
-}
-
-/// The reason that a failure is told and recorded by.
-fn reason(failure: Failure) -> Reason {
-    match failure {
-        Failure::NoResponse | Failure::Refused | Failure::Truncated | Failure::WorthAnother(_) => {
-            Reason::UpstreamConnectionTermination
-        }
-        Failure::Connect => Reason::UpstreamConnectionFailure,
-        Failure::Overflow => Reason::UpstreamOverflow,
-        // Half a head is no valid response, whoever cut it off.
-        Failure::PartialHead => Reason::UpstreamProtocolError,
-        Failure::BadResponse(error) => {
-            tracing::debug!(%error, "the upstream's response is not valid");
-            Reason::UpstreamProtocolError
-        }
-        Failure::ClientGone => Reason::DownstreamConnectionTermination,
-        Failure::BadRequest(error) => client::reason(error),
-        Failure::Idle => Reason::StreamIdleTimeout,
-        Failure::TimedOut | Failure::TryTimedOut => Reason::UpstreamRequestTimeout,
-    }
-}
-
-/// What a policy of retries takes a failure for; nothing if it is never retried.
-fn attempt_failure(failure: Failure, is_unsent: bool) -> Option<AttemptFailure> {
-    match failure {
-        Failure::Connect => Some(AttemptFailure::Connect),
-        Failure::NoResponse | Failure::PartialHead | Failure::BadResponse(_) => {
-            Some(AttemptFailure::Reset { is_unsent })
-        }
-        Failure::Refused => Some(AttemptFailure::RefusedStream),
-        Failure::TryTimedOut => Some(AttemptFailure::PerTryTimeout),
-        Failure::Truncated
-        | Failure::ClientGone
-        | Failure::BadRequest(_)
-        | Failure::Idle
-        | Failure::TimedOut
-        | Failure::Overflow
-        | Failure::WorthAnother(_) => None,
-    }
-}
-
-/// What a failure says about the endpoint; nothing if it is not to blame.
-fn outcome(failure: Failure) -> Option<Outcome> {
-    match failure {
-        Failure::WorthAnother(status) => Some(Outcome::Answered(status)),
-        Failure::Connect
-        | Failure::NoResponse
-        | Failure::Refused
-        | Failure::PartialHead
-        | Failure::BadResponse(_)
-        | Failure::Truncated => Some(Outcome::Failed),
-        Failure::TimedOut | Failure::TryTimedOut => Some(Outcome::TimedOut),
-        Failure::ClientGone | Failure::BadRequest(_) | Failure::Idle | Failure::Overflow => None,
     }
 }
