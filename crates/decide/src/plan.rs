@@ -85,6 +85,8 @@ pub struct Inbound {
     pub port: u16,
     /// `inbound|<port>||` or `InboundPassthroughCluster`.
     pub cluster_name: Box<str>,
+    /// Where the workload listens, if not where it was dialled.
+    pub endpoint: Option<SocketAddr>,
     /// What it speaks; [`Protocol::Unknown`] is found out from the first bytes.
     pub protocol: Protocol,
     /// The service for metrics; none on ports that no service targets.

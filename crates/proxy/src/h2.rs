@@ -46,7 +46,7 @@ use lateen_decide::cluster::HttpVersion;
 use lateen_model::Protocol;
 
 use crate::connection::Door;
-use crate::connection::rules::Target;
+use crate::connection::rules::{Recipient, Target};
 use crate::upstream::Version;
 
 pub use client::Upstreams;
@@ -85,9 +85,10 @@ const MOST_LOCAL_RESETS: usize = 100;
 /// where nothing is, what the client speaks, as a sidecar is to be transparent. A gateway's clients
 /// say nothing about what is behind it, and HTTP/1.1 is understood everywhere.
 pub fn upstream_protocol(target: &Target<'_>, is_client_http2: bool, door: Door) -> Version {
-    let wanted = match target.cluster {
-        Some(cluster) => cluster.policy.http_version,
-        None => match target.declared {
+    let wanted = match target.recipient {
+        Recipient::Cluster(cluster) => cluster.policy.http_version,
+        // Of how versions are chosen the workload's own proxy takes nothing from the policy.
+        Recipient::Workload(_) => match target.declared {
             Protocol::Http2 | Protocol::Grpc | Protocol::GrpcWeb => HttpVersion::Http2,
             Protocol::Unknown => HttpVersion::Client,
             Protocol::Http | Protocol::Https | Protocol::Tls | Protocol::Tcp | Protocol::Udp => {

@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use lateen_decide::cluster::Load;
-use lateen_decide::{ClusterId, Counted, Outcome, Permit, Upstream, Usage};
+use lateen_decide::{Counted, Outcome, Permit, Upstream, Usage};
 use lateen_model::Reason;
 use lateen_model::pool::TcpKeepalive;
 use lateen_wire::sniff::Verdict;
@@ -23,7 +23,7 @@ use crate::observe::flags::Flags;
 use crate::observe::metrics::{Key, RequestProtocol};
 use crate::side::Side;
 use crate::transport::Read;
-use crate::upstream::{self, Active};
+use crate::upstream::{self, Active, Owner};
 use crate::worker::Worker;
 use relay::{End, Moved};
 
@@ -43,7 +43,7 @@ struct Target {
     keepalive: Option<TcpKeepalive>,
     /// How long it may be silent, if it may not be so for ever.
     idle: Option<Duration>,
-    permit: Option<Permit<Arc<Usage>>>,
+    permit: Permit<Arc<Usage>>,
 }
 
 /// Who spoke first on a connection on which nothing is declared.
@@ -88,7 +88,7 @@ pub async fn serve_undeclared(
         // Nothing was said on it, so the first request may use it.
         if let Ok(target) = course.target {
             let mut connection = Box::new(upstream::Connection::from(upstream.transport));
-            connection.permit = target.permit;
+            connection.permit = Some(target.permit);
             worker.pools.checkin(target.key, connection, clock::now());
         }
         return Some((side, verdict));
@@ -228,7 +228,10 @@ impl Course {
     fn report(&self, worker: &Worker, origin: Origin, is_connected: bool) {
         let Ok(target) = &self.target else { return };
         let view = worker.view();
-        let Some(cluster) = Rules::of(&view, origin).cluster(target.key.cluster) else {
+        let Owner::Cluster(id) = target.key.owner else {
+            return;
+        };
+        let Some(cluster) = Rules::of(&view, origin).cluster(id) else {
             return;
         };
         let (Upstream::Endpoints(set), Some(_)) =
@@ -256,28 +259,25 @@ impl Target {
         let rules::Target {
             address,
             mark,
-            cluster,
+            recipient,
             endpoint,
             declared: _,
         } = target;
-        let policy = cluster.map(|cluster| &cluster.policy);
-        let permit = match cluster.map(|cluster| cluster.permit(Counted::Connection)) {
-            Some(None) => return Err(Reason::UpstreamOverflow),
-            Some(Some(permit)) => Some(permit.into_owned()),
-            None => None,
-        };
+        let policy = recipient.policy();
+        let permit = recipient.permit(Counted::Connection);
+        let permit = permit.ok_or(Reason::UpstreamOverflow)?;
         Ok(Self {
             key: upstream::Key {
                 address,
                 mark,
-                cluster: cluster.map_or(ClusterId::INBOUND_PASSTHROUGH, |cluster| cluster.id),
+                owner: recipient.owner(),
                 version: upstream::Version::Http1,
             },
             load: endpoint.map(|endpoint| Arc::clone(&endpoint.load)),
-            connect_timeout: policy.map_or(Duration::MAX, |policy| policy.connect_timeout),
-            keepalive: policy.and_then(|policy| policy.keepalive.clone()),
-            idle: policy.and_then(|policy| policy.tcp_idle_timeout),
-            permit,
+            connect_timeout: policy.connect_timeout,
+            keepalive: policy.keepalive.clone(),
+            idle: policy.tcp_idle_timeout,
+            permit: permit.into_owned(),
         })
     }
 }

@@ -12,7 +12,7 @@ use crate::side::Side;
 use crate::transport::Transport;
 
 pub use connect::{Connector, Error as ConnectError};
-pub use pool::{Key, Pools, Version};
+pub use pool::{Key, Owner, Pools, Version};
 
 /// A connection to an upstream, with what limits its life. It is boxed once, when it is made, and
 /// handed on so from then on.

@@ -28,7 +28,7 @@ use crate::published::Published;
 use crate::random::Random;
 use crate::settings::Timeouts;
 use crate::sys::Mark;
-use crate::upstream::{self, Connector, Pools};
+use crate::upstream::{self, Connector, Owner, Pools};
 
 pub use accept::Listener;
 
@@ -203,9 +203,15 @@ impl Worker {
         }
         let view = self.view();
         let own = self.profile.timeouts.upstream_idle;
-        let limit = |key: upstream::Key| match view.plan.cluster(key.cluster) {
-            Some(cluster) => cluster.policy.http_idle_timeout.map(|it| it.min(own)),
-            None => Some(own),
+        let limit = |key: upstream::Key| {
+            let policy = match key.owner {
+                Owner::Cluster(id) => view.plan.cluster(id).map(|cluster| &cluster.policy),
+                Owner::Port(port) => Some(&view.plan.inbound(port).policy),
+            };
+            match policy {
+                Some(policy) => policy.http_idle_timeout.map(|it| it.min(own)),
+                None => Some(own),
+            }
         };
         if self.is_plan_new.replace(false) {
             let wanted = self.endpoints();

@@ -31,6 +31,7 @@ pub(crate) fn compile(
             Inbound {
                 port: one.port,
                 cluster_name: format!("inbound|{}||", one.port).into(),
+                endpoint: one.endpoint,
                 protocol: one.protocol,
                 service: Some(labels(one, registry)),
                 service_port: one.service_port,
@@ -42,6 +43,7 @@ pub(crate) fn compile(
     let otherwise = Inbound {
         port: 0,
         cluster_name: "InboundPassthroughCluster".into(),
+        endpoint: None,
         protocol: Protocol::Unknown,
         service: None,
         service_port: 0,

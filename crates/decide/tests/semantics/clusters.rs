@@ -260,7 +260,7 @@ fn the_own_proxy_of_a_service_takes_its_pool_alone() {
             host: Host::new("reviews.default.svc.cluster.local"),
         },
         service_port: 9080,
-        endpoint: None,
+        endpoint: Some("127.0.0.1:8081".parse().expect("a socket")),
     }];
     world.add("Proxy", "istio-system", "pod", Body::Proxy(proxy));
     let http = HttpPool {
@@ -274,6 +274,7 @@ fn the_own_proxy_of_a_service_takes_its_pool_alone() {
     let inbound = plan.inbound(8080);
     assert_eq!(inbound.policy.limits.max_requests, 1);
     assert_eq!(inbound.policy.outlier_detection, None);
+    assert!(inbound.endpoint.is_some() && plan.inbound(1).endpoint.is_none());
     let permit = inbound.permit(Counted::Request);
     assert!(permit.is_some());
     // It counts on in the next plan.

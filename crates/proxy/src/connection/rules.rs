@@ -1,10 +1,12 @@
 //! What the plan says about a connection, whichever way it came in.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use lateen_decide::cluster::Policy;
 use lateen_decide::{
-    Cluster, ClusterId, Endpoint, Inbound, Inspect, Outbound, Pick, Plan, Route, RouteTable, Serve,
-    SniTable, TcpRoute, Upstream,
+    Cluster, ClusterId, Counted, Endpoint, Inbound, Inspect, Outbound, Permit, Pick, Plan, Route,
+    RouteTable, Serve, SniTable, TcpRoute, Upstream, Usage,
 };
 use lateen_model::{Protocol, Reason};
 use lateen_wire::server_name::{ServerName, server_name};
@@ -16,6 +18,7 @@ use crate::observe::flags::Flags;
 use crate::observe::metrics::{Key, Reporter, RequestProtocol, Service};
 use crate::published::Published;
 use crate::sys::Mark;
+use crate::upstream::Owner;
 use crate::worker::Worker;
 
 /// The rules for one connection.
@@ -42,12 +45,21 @@ pub struct Target<'p> {
     pub address: SocketAddr,
     /// Whose traffic it is.
     pub mark: Mark,
-    /// The cluster that it belongs to; none for the application.
-    pub cluster: Option<&'p Cluster>,
+    /// Who takes it.
+    pub recipient: Recipient<'p>,
     /// The endpoint, if it was chosen among several.
     pub endpoint: Option<&'p Endpoint>,
     /// What is declared to be spoken there.
     pub declared: Protocol,
+}
+
+/// Who takes a request or a connection, and whose policy holds for it.
+#[derive(Debug, Clone, Copy)]
+pub enum Recipient<'p> {
+    /// A destination.
+    Cluster(&'p Cluster),
+    /// The application, on one of its ports.
+    Workload(&'p Inbound),
 }
 
 /// A cluster that was decided on, with what logs and metrics say about it.
@@ -140,7 +152,7 @@ impl<'p> Rules<'p> {
         let by_address =
             |route: &'p TcpRoute| route.decide(self.origin.destination, || worker.random.next());
         let decided = match self.of {
-            Of::Inbound(_) => return self.choose_inbound(),
+            Of::Inbound(inbound) => return self.choose_port(inbound),
             Of::Outbound(outbound) => {
                 let sni = outbound.sni.as_deref();
                 sni.filter(|_| verdict == Verdict::Tls)
@@ -162,25 +174,28 @@ impl<'p> Rules<'p> {
         self.choose_cluster(worker, cluster, route, &context)
     }
 
-    /// Where the requests of an inbound connection go: to the application, as dialled.
-    pub fn choose_inbound(&self) -> Chosen<'p> {
-        let port = self.origin.destination.port();
+    /// Where the requests of an inbound connection go; nothing if it is not one.
+    pub fn choose_inbound(&self) -> Option<Chosen<'p>> {
+        match self.of {
+            Of::Inbound(inbound) => Some(self.choose_port(inbound)),
+            Of::Outbound(_) | Of::Gateway(_) | Of::Gone => None,
+        }
+    }
+
+    /// To the application: as dialled, unless it is said to listen elsewhere.
+    fn choose_port(&self, inbound: &'p Inbound) -> Chosen<'p> {
+        let dialled = self.origin.destination;
+        let service = self.published.inbound_service(dialled.port());
         Chosen {
             target: Ok(Target {
-                address: self.origin.destination,
+                address: inbound.endpoint.unwrap_or(dialled),
                 mark: Mark::Inbound,
-                cluster: None,
+                recipient: Recipient::Workload(inbound),
                 endpoint: None,
-                declared: match self.of {
-                    Of::Inbound(inbound) => inbound.protocol,
-                    Of::Outbound(_) | Of::Gateway(_) | Of::Gone => Protocol::Unknown,
-                },
+                declared: inbound.protocol,
             }),
-            service: Service::Inbound(self.published.inbound_service(port)),
-            cluster: match self.of {
-                Of::Inbound(inbound) => &inbound.cluster_name,
-                Of::Outbound(_) | Of::Gateway(_) | Of::Gone => "",
-            },
+            service: Service::Inbound(service),
+            cluster: &inbound.cluster_name,
             route: "default",
         }
     }
@@ -244,7 +259,7 @@ impl<'p> Rules<'p> {
         Ok(Target {
             address: endpoint.map_or(dialled, |endpoint| endpoint.address),
             mark: Mark::Outbound,
-            cluster: Some(cluster),
+            recipient: Recipient::Cluster(cluster),
             endpoint,
             declared: cluster.protocol,
         })
@@ -258,6 +273,35 @@ impl<'p> Rules<'p> {
     /// The plan behind the rules.
     pub fn plan(&self) -> &'p Plan {
         &self.published.plan
+    }
+}
+
+// === impl Recipient ===
+
+impl<'p> Recipient<'p> {
+    /// How it is talked to.
+    pub fn policy(self) -> &'p Policy {
+        match self {
+            Self::Cluster(cluster) => &cluster.policy,
+            Self::Workload(inbound) => &inbound.policy,
+        }
+    }
+
+    /// Asks for leave to use something until the permit is dropped; `None` if the limit is
+    /// reached.
+    pub fn permit(self, what: Counted) -> Option<Permit<&'p Arc<Usage>>> {
+        match self {
+            Self::Cluster(cluster) => cluster.permit(what),
+            Self::Workload(inbound) => inbound.permit(what),
+        }
+    }
+
+    /// By which its connections are told from others.
+    pub fn owner(self) -> Owner {
+        match self {
+            Self::Cluster(cluster) => Owner::Cluster(cluster.id),
+            Self::Workload(inbound) => Owner::Port(inbound.port),
+        }
     }
 }
 

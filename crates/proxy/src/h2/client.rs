@@ -92,7 +92,7 @@ impl Upstreams {
         worker: &Worker,
         key: Key,
         limit: Duration,
-        policy: Option<&Policy>,
+        policy: &Policy,
     ) -> Result<Transport, ConnectError> {
         loop {
             if let Some(connection) = self.available(key, policy) {
@@ -146,7 +146,7 @@ impl Upstreams {
         self.open.borrow().values().map(Vec::len).sum()
     }
 
-    fn available(&self, key: Key, policy: Option<&Policy>) -> Option<Rc<Connection>> {
+    fn available(&self, key: Key, policy: &Policy) -> Option<Rc<Connection>> {
         let mut open = self.open.borrow_mut();
         let list = open.get_mut(&key)?;
         // One that takes no more streams ends with those that it has; one that has ended is cleared
@@ -162,9 +162,9 @@ impl Upstreams {
         worker: &Worker,
         key: Key,
         limit: Duration,
-        policy: Option<&Policy>,
+        policy: &Policy,
     ) -> Result<Rc<Connection>, ConnectError> {
-        let keepalive = policy.and_then(|policy| policy.keepalive.as_ref());
+        let keepalive = policy.keepalive.as_ref();
         let transport = worker
             .connector
             .connect(key.address, key.mark, limit, keepalive)
@@ -176,10 +176,10 @@ impl Upstreams {
         let (send, connection) = handshake
             .map_err(|_| ConnectError::TimedOut(limit))?
             .map_err(io::Error::other)?;
-        let rhythm = policy.and_then(|policy| policy.h2_keepalive.clone());
+        let rhythm = policy.h2_keepalive.clone();
         let rhythm = rhythm.unwrap_or(keepalive::PATIENT);
         tokio::task::spawn_local(drive(connection, Rc::clone(&watch), rhythm));
-        let age = policy.and_then(|policy| policy.max_connection_duration);
+        let age = policy.max_connection_duration;
         let connection = Rc::new(Connection {
             send,
             watch,
@@ -222,8 +222,8 @@ impl Connection {
     }
 
     /// Whether it takes another stream now.
-    fn has_room(&self, policy: Option<&Policy>) -> bool {
-        let wanted = policy.and_then(|policy| policy.max_concurrent_streams);
+    fn has_room(&self, policy: &Policy) -> bool {
+        let wanted = policy.max_concurrent_streams;
         let own = wanted.map_or(MOST_STREAMS, |most| most.get().min(MOST_STREAMS));
         let limit = self.send.current_max_send_streams();
         let active = self.watch.active();
@@ -231,8 +231,8 @@ impl Connection {
     }
 
     /// Whether it has carried as many streams as it may, or has become as old as it may.
-    fn is_spent(&self, policy: Option<&Policy>) -> bool {
-        let most = policy.and_then(|policy| policy.max_requests_per_connection);
+    fn is_spent(&self, policy: &Policy) -> bool {
+        let most = policy.max_requests_per_connection;
         most.is_some_and(|most| self.served.get() >= most.get())
             || self.ends.is_some_and(|ends| ends <= clock::now())
     }

@@ -37,7 +37,7 @@ use super::timeouts::Timeouts;
 use super::transfer::{About, Done, Failure, Terms, Transfer};
 use super::workspace::{Extent, Workspace};
 use crate::clock::{self, Instant};
-use crate::connection::rules::Target;
+use crate::connection::rules::{Recipient, Target};
 use crate::upstream::{Active, Connection};
 use crate::worker::Worker;
 
@@ -198,10 +198,8 @@ impl<'x, 'p> Attempts<'x, 'p> {
         let active = target
             .endpoint
             .map(|endpoint| Active::begin(&endpoint.load));
-        let request = match target.cluster.map(|it| it.permit(Counted::Request)) {
-            Some(None) => return Err(Failure::Overflow),
-            permit => permit,
-        };
+        let request = target.recipient.permit(Counted::Request);
+        let request = request.ok_or(Failure::Overflow)?;
         let is_idempotent = request_head::is_idempotent(self.about.method);
         let can_repeat = is_idempotent && self.work.extent != Extent::Streamed;
         let mut pooled = links::checkout(&self.worker, self.link(), can_repeat);
@@ -233,14 +231,14 @@ impl<'x, 'p> Attempts<'x, 'p> {
         connection.served += 1;
         let transport = &connection.side.transport;
         let target = self.target();
-        let (address, cluster) = (target.address, target.cluster);
+        let (address, recipient) = (target.address, target.recipient);
         self.record.reaches(address, &self.worker.log, transport);
         let policy = self.course.policy;
         let idle = self.worker.profile.timeouts.stream_idle;
         let per_try = policy.retries.per_try_timeout;
         let terms = Terms {
             course: self.course,
-            cluster,
+            recipient,
             timeouts: Timeouts::new(self.total, self.ends, per_try, idle),
             retries_left: (policy.retries.attempts + 1).saturating_sub(self.begun),
         };
@@ -309,8 +307,8 @@ impl<'x, 'p> Attempts<'x, 'p> {
     /// Has the cluster take note of how an endpoint did.
     fn report(&self, outcome: Option<Outcome>) {
         let target = self.target();
-        if let (Some(cluster), Some(endpoint), Some(outcome)) =
-            (target.cluster, target.endpoint, outcome)
+        if let (Recipient::Cluster(cluster), Some(endpoint), Some(outcome)) =
+            (target.recipient, target.endpoint, outcome)
             && cluster.policy.outlier_detection.is_some()
         {
             cluster.record(endpoint, outcome, clock::millis(clock::now()));
@@ -342,13 +340,10 @@ impl<'x, 'p> Attempts<'x, 'p> {
             return false;
         }
         if self.begun <= retries.attempts {
-            match self.target().cluster.map(|it| it.permit(Counted::Retry)) {
-                Some(None) => {}
-                None => return true,
-                Some(permit) => {
-                    self.permit = permit;
-                    return true;
-                }
+            let permit = self.target().recipient.permit(Counted::Retry);
+            if permit.is_some() {
+                self.permit = permit;
+                return true;
             }
         }
         self.record.is_exhausted();

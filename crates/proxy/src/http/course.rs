@@ -16,7 +16,6 @@ use super::cors::{self, Verdict};
 use super::headers;
 use super::respond::Answer;
 use super::workspace::Workspace;
-use crate::connection::Door;
 use crate::connection::rules::{Chosen, Rules};
 use crate::observe::metrics::Service;
 use crate::published::Published;
@@ -205,8 +204,8 @@ impl<'p> Course<'p> {
     fn take(&mut self, client: &Client, facts: &RequestFacts<'_>) {
         let rules = self.rules;
         let Some(table) = rules.http() else {
-            if client.origin.door == Door::Inbound {
-                self.chosen = rules.choose_inbound();
+            if let Some(chosen) = rules.choose_inbound() {
+                self.chosen = chosen;
                 self.policy = if rules.carries_calls() {
                     &NONE
                 } else {

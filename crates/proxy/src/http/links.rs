@@ -3,12 +3,12 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use lateen_decide::{Cluster, ClusterId, Counted, Permit};
+use lateen_decide::{Counted, Permit};
 
 use super::transfer::Failure;
 use crate::clock::{self, Instant};
 use crate::connection::Door;
-use crate::connection::rules::Target;
+use crate::connection::rules::{Recipient, Target};
 use crate::h2;
 use crate::upstream::{self, Connection, Version};
 use crate::worker::Worker;
@@ -18,7 +18,7 @@ use crate::worker::Worker;
 pub(super) struct Link<'p> {
     /// What makes it interchangeable with others.
     pub(super) key: upstream::Key,
-    cluster: Option<&'p Cluster>,
+    recipient: Recipient<'p>,
 }
 
 // === impl Link ===
@@ -29,26 +29,23 @@ impl<'p> Link<'p> {
         let Target {
             address,
             mark,
-            cluster,
+            recipient,
             ..
         } = *target;
-        let id = cluster.map_or(ClusterId::INBOUND_PASSTHROUGH, |cluster| cluster.id);
         Self {
             key: upstream::Key {
                 address,
                 mark,
-                cluster: id,
+                owner: recipient.owner(),
                 version: h2::upstream_protocol(target, is_http2, door),
             },
-            cluster,
+            recipient,
         }
     }
 
     /// Answers whether a connection may carry another exchange.
     fn takes_more(&self, connection: &Connection) -> bool {
-        let most = self
-            .cluster
-            .and_then(|cluster| cluster.policy.max_requests_per_connection);
+        let most = self.recipient.policy().max_requests_per_connection;
         most.map_or(u32::MAX, NonZeroU32::get) > connection.served
     }
 }
@@ -87,7 +84,7 @@ pub(super) fn checkin(
 pub(super) fn close(worker: &Worker, link: Link<'_>, mut connection: Box<Connection>) {
     connection.side.buffer.discard(&worker.buffers);
     drop(connection);
-    worker.pools.released(link.key.cluster);
+    worker.pools.released(link.key.owner);
 }
 
 /// Opens a connection, or waits for one where there are as many as there may be.
@@ -99,32 +96,32 @@ pub(super) async fn open(
     link: Link<'_>,
     ends: Option<Instant>,
 ) -> Result<Box<Connection>, Failure> {
-    let Some(cluster) = link.cluster else {
-        let limit = worker.profile.timeouts.connect;
-        return connect(worker, link, limit, ends).await;
-    };
+    let recipient = link.recipient;
+    let policy = recipient.policy();
     // As in Envoy a request counts as pending until it has its connection, waiting or not.
-    let _pending = cluster.permit(Counted::Pending).ok_or(Failure::Overflow)?;
-    let limit = cluster.policy.connect_timeout;
+    let _pending = recipient
+        .permit(Counted::Pending)
+        .ok_or(Failure::Overflow)?;
+    let limit = policy.connect_timeout;
     let limit = limit.min(worker.profile.timeouts.connect);
     if link.key.version == Version::Http2 {
         // Its connections are shared: what is limited there is the number of requests.
         return connect(worker, link, limit, ends).await;
     }
     let permit = loop {
-        if let Some(permit) = cluster.permit(Counted::Connection) {
+        if let Some(permit) = recipient.permit(Counted::Connection) {
             break permit;
         }
-        if worker.pools.drop_idle(cluster.id) {
+        if worker.pools.drop_idle(link.key.owner) {
             continue;
         }
-        within(ends, worker.pools.wait(cluster.id)).await?;
+        within(ends, worker.pools.wait(link.key.owner)).await?;
         if let Some(connection) = checkout(worker, link, false) {
             return Ok(connection);
         }
     };
     let mut connection = connect(worker, link, limit, ends).await?;
-    let age = cluster.policy.max_connection_duration;
+    let age = policy.max_connection_duration;
     connection.ends = age.and_then(|age| clock::now().checked_add(age));
     connection.permit = Some(Permit::into_owned(permit));
     Ok(connection)
@@ -142,8 +139,8 @@ async fn connect(
         version,
         ..
     } = link.key;
-    let policy = link.cluster.map(|cluster| &cluster.policy);
-    let keepalive = policy.and_then(|policy| policy.keepalive.as_ref());
+    let policy = link.recipient.policy();
+    let keepalive = policy.keepalive.as_ref();
     let connected = match version {
         Version::Http1 => {
             let connecting = worker.connector.connect(address, mark, limit, keepalive);

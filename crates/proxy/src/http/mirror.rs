@@ -23,7 +23,7 @@ use super::transfer::Failure;
 use super::workspace::{Extent, Workspace};
 use crate::clock;
 use crate::connection::Origin;
-use crate::connection::rules::Rules;
+use crate::connection::rules::{Recipient, Rules};
 use crate::side::Side;
 use crate::upstream::Active;
 use crate::worker::Worker;
@@ -116,10 +116,8 @@ impl Copy {
         let target = rules.locate(worker, self.cluster, &context);
         let target = target.map_err(|reason| io::Error::other(reason.details()))?;
         let full = || io::Error::other("a limit of its cluster is reached");
-        let _request = match target.cluster.map(|it| it.permit(Counted::Request)) {
-            Some(None) => return Err(full()),
-            permit => permit,
-        };
+        let request = target.recipient.permit(Counted::Request);
+        let _request = request.ok_or_else(full)?;
         let _active = target
             .endpoint
             .map(|endpoint| Active::begin(&endpoint.load));
@@ -134,7 +132,9 @@ impl Copy {
         };
         connection.served += 1;
         let sent = exchange(worker, &mut connection.side, self).await;
-        if let (Some(cluster), Some(endpoint), Err(_)) = (target.cluster, target.endpoint, &sent) {
+        if let (Recipient::Cluster(cluster), Some(endpoint), Err(_)) =
+            (target.recipient, target.endpoint, &sent)
+        {
             cluster.record(endpoint, Outcome::Failed, clock::millis(clock::now()));
         }
         if let Ok(Persistence::KeepAlive) = sent {

@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use lateen_decide::{Cluster, Counted, Permit, Usage};
+use lateen_decide::{Counted, Permit, Usage};
 use lateen_wire::h1::field::Name;
 use lateen_wire::h1::framing::{Body, Outgoing};
 use lateen_wire::h1::head::{Persistence, Progress, Version};
@@ -25,6 +25,7 @@ use super::timeouts::{Stage, Timeouts};
 use super::unanswered;
 use super::workspace::{Workspace, head_bytes};
 use crate::clock::{self, Instant};
+use crate::connection::rules::Recipient;
 use crate::side::Side;
 use crate::transport::Read;
 
@@ -46,8 +47,8 @@ pub(super) struct About {
 pub(super) struct Terms<'a, 'p> {
     /// What was decided.
     pub(super) course: &'a Course<'p>,
-    /// The cluster; none for the application.
-    pub(super) cluster: Option<&'p Cluster>,
+    /// Who takes the request.
+    pub(super) recipient: Recipient<'p>,
     /// Its time limits.
     pub(super) timeouts: Timeouts,
     /// How many attempts may follow.
@@ -393,7 +394,7 @@ impl<'a, 'p> Transfer<'a, 'p> {
             && Name::new(b"x-envoy-ratelimited")
                 .is_some_and(|name| head.fields().get_all(name).next().is_some());
         // An application has no say in this: it is behind a proxy that has.
-        let is_proxied = self.terms.cluster.is_some();
+        let is_proxied = matches!(self.terms.recipient, Recipient::Cluster(_));
         retries.retries_response(status, call_status, is_ratelimited)
             || is_proxied && unanswered::is_worth_another(head, self.about.method, retries)
     }
@@ -401,11 +402,8 @@ impl<'a, 'p> Transfer<'a, 'p> {
     /// Asks for leave for another attempt, before the answer is thrown away.
     fn may_try_another(&mut self) -> bool {
         if self.terms.retries_left > 0 {
-            let permit = match self.terms.cluster {
-                Some(cluster) => cluster.permit(Counted::Retry).map(Some),
-                None => Some(None),
-            };
-            if let Some(permit) = permit {
+            let permit = self.terms.recipient.permit(Counted::Retry);
+            if permit.is_some() {
                 self.permit = permit;
                 return true;
             }

@@ -35,9 +35,18 @@ pub struct Key {
     /// Whose traffic it carries.
     pub mark: Mark,
     /// By whose policy it was made.
-    pub cluster: ClusterId,
+    pub owner: Owner,
     /// What is spoken on it.
     pub version: Version,
+}
+
+/// Whose policy and limits a connection is under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// Those of a cluster.
+    Cluster(ClusterId),
+    /// Those of a port of the workload; 0 is every port of which nothing is said.
+    Port(u16),
 }
 
 /// What is spoken on a connection to an upstream.
@@ -55,8 +64,8 @@ pub struct Pools {
     /// Those of HTTP/2.
     pub streams: Upstreams,
     idle: RefCell<HashMap<Key, Vec<Idle>, BuildHasherDefault<AddressHasher>>>,
-    /// Wakes requests that wait for a connection; only for clusters where one has waited.
-    waiters: RefCell<HashMap<ClusterId, Rc<Queue>>>,
+    /// Wakes requests that wait for a connection; only for owners of which one has waited.
+    waiters: RefCell<HashMap<Owner, Rc<Queue>>>,
 }
 
 #[derive(Debug)]
@@ -65,7 +74,7 @@ struct Idle {
     since: Instant,
 }
 
-/// The requests that wait for a connection of a cluster.
+/// The requests that wait for a connection of an owner.
 #[derive(Debug, Default)]
 struct Queue {
     news: Notify,
@@ -117,22 +126,22 @@ impl Pools {
                 });
             }
         }
-        self.released(key.cluster);
+        self.released(key.owner);
     }
 
-    /// A connection of a cluster is free, or has gone: the next request that waits may have it.
-    pub fn released(&self, cluster: ClusterId) {
+    /// A connection of an owner is free, or has gone: the next request that waits may have it.
+    pub fn released(&self, owner: Owner) {
         let waiters = self.waiters.borrow();
         if !waiters.is_empty()
-            && let Some(queue) = waiters.get(&cluster)
+            && let Some(queue) = waiters.get(&owner)
         {
             queue.wake_one();
         }
     }
 
     /// Waits until it is worth looking for a connection again.
-    pub async fn wait(&self, cluster: ClusterId) {
-        let queue = Rc::clone(self.waiters.borrow_mut().entry(cluster).or_default());
+    pub async fn wait(&self, owner: Owner) {
+        let queue = Rc::clone(self.waiters.borrow_mut().entry(owner).or_default());
         queue.wait().await;
     }
 
@@ -160,11 +169,11 @@ impl Pools {
         });
     }
 
-    /// Drops an idle connection of a cluster, to make room for one to another address; `false` if
+    /// Drops an idle connection of an owner, to make room for one to another address; `false` if
     /// there is none.
-    pub fn drop_idle(&self, cluster: ClusterId) -> bool {
+    pub fn drop_idle(&self, owner: Owner) -> bool {
         let mut idle = self.idle.borrow_mut();
-        let mut lists = idle.iter_mut().filter(|(key, _)| key.cluster == cluster);
+        let mut lists = idle.iter_mut().filter(|(key, _)| key.owner == owner);
         // The first of a list is the one that was used longest ago.
         lists
             .find(|(_, list)| !list.is_empty())
@@ -242,7 +251,11 @@ impl std::hash::Hash for Key {
             }
         }
         state.write_u32(u32::from(self.address.port()) << 16 | self.mark.number());
-        state.write_u32(self.cluster.0);
+        state.write_u32(match self.owner {
+            Owner::Cluster(ClusterId(id)) => id,
+            // As far from the ids, which are counted from zero, as can be.
+            Owner::Port(port) => !u32::from(port),
+        });
     }
 }
 
@@ -285,7 +298,7 @@ mod tests {
         Key {
             address: SocketAddr::from(([10, 0, 0, 1], port)),
             mark: Mark::Outbound,
-            cluster: ClusterId::PASSTHROUGH,
+            owner: Owner::Cluster(ClusterId::PASSTHROUGH),
             version: Version::Http1,
         }
     }

@@ -20,4 +20,5 @@ mod retries;
 mod rewrites;
 mod tcp;
 mod timeouts;
+mod workload;
 mod world;
