@@ -55,10 +55,19 @@ pub enum HostPattern {
 impl HostPattern {
     /// Reads a pattern; short names are expanded as by [`Host::resolve`].
     pub fn resolve(text: &str, namespace: &str, cluster_domain: &str) -> Self {
+        match Self::literal(text) {
+            Self::Exact(_) => Self::Exact(Host::resolve(text, namespace, cluster_domain)),
+            wildcard => wildcard,
+        }
+    }
+
+    /// Reads a pattern of names that are no services' and stand for themselves, such as the server
+    /// names of TLS: `*`, `*.suffix` or an exact name.
+    pub fn literal(text: &str) -> Self {
         match text.strip_prefix('*') {
             Some("") => Self::Any,
             Some(suffix) => Self::Suffix(Host::new(suffix).0),
-            None => Self::Exact(Host::resolve(text, namespace, cluster_domain)),
+            None => Self::Exact(Host::new(text)),
         }
     }
 

@@ -11,6 +11,9 @@ use anyhow::{Context as _, ensure};
 use lateen_e2e::mesh::is_root;
 use lateen_e2e::{Mesh, User, echo};
 
+/// Long enough for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
 /// How often the application is restarted; `make soak` asks for more.
 fn restarts() -> u64 {
     let wanted = std::env::var("LATEEN_RESTARTS").ok();
@@ -48,7 +51,11 @@ fn rolling_restarts_of_a_careless_application_lose_no_request() -> anyhow::Resul
         &format!("pod/{caller}"),
     ])?;
     for _ in 0..restarts() {
-        mesh.kubectl(&["rollout", "restart", "deployment/echo-v1"])?;
+        // kubectl refuses to restart what it restarted in the same second.
+        mesh.eventually("a restart is taken", PATIENCE, |mesh| {
+            mesh.kubectl(&["rollout", "restart", "deployment/echo-v1"])
+                .map(Some)
+        })?;
         echo::wait_for(&mesh, "v1")?;
     }
     let told = echo::finish_call(&mesh, &caller, Duration::from_secs(seconds + 60))?;

@@ -189,6 +189,7 @@ fn name(spec: &spec::ServiceEntry, workload: &Workload) -> DnsEndpoint {
         ports: ports(spec, workload),
         labels: workload.labels.clone(),
         weight: workload.weight.max(1),
+        locality: workload.locality.clone(),
     }
 }
 

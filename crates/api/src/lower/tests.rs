@@ -189,9 +189,9 @@ http:
 fn rules_for_tls_and_tcp_are_lowered() {
     let routes = virtual_service(
         "
-hosts: [a.example.com]
+hosts: [a.example.com, '*.b.example', short]
 tls:
-- match: [{sniHosts: [a.example.com], port: 443, destinationSubnets: [10.0.0.0/8, 192.0.2.1]}]
+- match: [{sniHosts: [a.example.com, '*.b.example', short], port: 443, destinationSubnets: [10.0.0.0/8, 192.0.2.1]}]
   route: [{destination: {host: a}}]
 tcp:
 - match: [{port: 3306}]
@@ -201,7 +201,12 @@ tcp:
     let tls = &routes.tls[0].matches[0];
     assert_eq!(
         tls.sni_hosts,
-        [HostPattern::Exact(Host::new("a.example.com"))]
+        [
+            HostPattern::Exact(Host::new("a.example.com")),
+            HostPattern::Suffix(".b.example".into()),
+            HostPattern::Exact(Host::new("short")),
+        ],
+        "server names are compared as clients send them"
     );
     assert_eq!(
         tls.l4.destination_subnets,

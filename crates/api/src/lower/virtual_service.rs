@@ -111,12 +111,12 @@ fn value_matches(
 }
 
 fn tls_rule(rule: &spec::TlsRoute, context: &Context<'_>) -> TlsRule {
-    let domain = &context.settings.cluster_domain;
     let matches = rule.matches.iter().map(|block| TlsMatch {
+        // What clients ask for in TLS is compared as it is: short names are not expanded.
         sni_hosts: block
             .sni_hosts
             .iter()
-            .map(|host| HostPattern::resolve(host, context.namespace, domain))
+            .map(|host| HostPattern::literal(host))
             .collect(),
         l4: L4Match {
             destination_subnets: subnets(&block.destination_subnets),
