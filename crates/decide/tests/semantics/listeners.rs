@@ -6,11 +6,14 @@ use lateen_decide::{ClusterId, Inspect, Outbound, Plan, Upstream};
 use lateen_model::Protocol;
 use lateen_model::mesh::OutboundPolicy;
 use lateen_model::proxy::{InboundPort, Role};
-use lateen_model::route::{L4Match, TcpRule, TlsMatch, TlsRule};
+use lateen_model::route::{GatewayRef, L4Match, TcpRule, TlsMatch, TlsRule};
 use lateen_model::service::{Resolution, Service, ServiceKey};
 use lateen_model::{Body, Host};
 
-use crate::world::{World, decide, entry, get, pattern, rule, service, to, virtual_service};
+use crate::world::{
+    World, decide, destination_rule, entry, gateway_ref, get, labels, pattern, rule, service, to,
+    virtual_service, weighted,
+};
 
 fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
@@ -289,6 +292,138 @@ fn tcp_rules_are_tried_in_order_by_port_and_subnet() {
     ] {
         assert_eq!(tcp(&plan, text), expected, "{text}");
     }
+}
+
+#[test]
+fn conditions_on_the_source_of_connections_are_those_of_the_proxy() {
+    let mut world = World::sidecar();
+    for (name, vip) in [("db", "10.96.0.2/32"), ("a", "10.96.0.3/32")] {
+        world.service(with_vip(name, vip, 9000, Protocol::Tcp));
+    }
+    let db = "outbound|9000||db.default.svc.cluster.local";
+    let a = "outbound|9000||a.default.svc.cluster.local";
+    let app = |name| L4Match {
+        source_labels: labels(&[("app", name)]),
+        ..L4Match::default()
+    };
+    let from = |namespace: &str| L4Match {
+        source_namespace: Some(namespace.into()),
+        ..L4Match::default()
+    };
+    let bound = |gateways| L4Match {
+        gateways,
+        ..L4Match::default()
+    };
+    for (block, expected) in [
+        (app("client"), a),
+        (app("other"), db),
+        (from("default"), a),
+        (from("other"), db),
+        (bound(vec![GatewayRef::Mesh]), a),
+        (bound(vec![gateway_ref("edge")]), db),
+    ] {
+        let mut routes = virtual_service(&["db"], vec![]);
+        routes.tcp = vec![TcpRule {
+            matches: vec![block.clone()],
+            route: vec![to("a")],
+        }];
+        world.routes("one", routes);
+        assert_eq!(tcp(&world.plan(), "10.96.0.2:9000"), expected, "{block:?}");
+    }
+}
+
+#[test]
+fn tls_rules_are_tried_by_port_source_and_subnet() {
+    let mut world = World::sidecar();
+    world.service(with_vip("web", "10.96.0.4/32", 443, Protocol::Tls));
+    world.service(with_vip("canary", "10.96.0.5/32", 443, Protocol::Tls));
+    let name = "web.default.svc.cluster.local";
+    let subnet = |net: &str| L4Match {
+        destination_subnets: vec![net.parse().expect("a network")],
+        ..L4Match::default()
+    };
+    let port = |number| L4Match {
+        port: Some(number),
+        ..L4Match::default()
+    };
+    let app = |name| L4Match {
+        source_labels: labels(&[("app", name)]),
+        ..L4Match::default()
+    };
+    let from = |namespace: &str| L4Match {
+        source_namespace: Some(namespace.into()),
+        ..L4Match::default()
+    };
+    let bound = |gateways| L4Match {
+        gateways,
+        ..L4Match::default()
+    };
+    for (l4, is_taken) in [
+        (subnet("10.96.0.4/32"), true),
+        (subnet("10.97.0.0/16"), false),
+        (port(443), true),
+        (port(444), false),
+        (app("client"), true),
+        (app("other"), false),
+        (from("default"), true),
+        (from("other"), false),
+        (bound(vec![GatewayRef::Mesh]), true),
+        (bound(vec![gateway_ref("edge")]), false),
+    ] {
+        let mut routes = virtual_service(&["web"], vec![]);
+        routes.tls = vec![TlsRule {
+            matches: vec![TlsMatch {
+                sni_hosts: vec![pattern("web", "default")],
+                l4: l4.clone(),
+            }],
+            route: vec![to("canary")],
+        }];
+        world.routes("one", routes);
+        let found = tls(&world.plan(), "10.96.0.4:443", name);
+        let is_canary = found.is_some_and(|cluster| cluster.contains("canary"));
+        assert_eq!(is_canary, is_taken, "{l4:?}");
+    }
+}
+
+#[test]
+fn connections_are_split_by_weight_between_services_and_subsets() {
+    let mut world = World::sidecar();
+    for (name, vip) in [("db", "10.96.0.2/32"), ("web", "10.96.0.4/32")] {
+        world.service(with_vip(name, vip, 443, Protocol::Tls));
+    }
+    world.rules("dr", destination_rule("db", "default", &["v1"]));
+    let route = || vec![weighted("db/v1", 3), weighted("web:443", 1)];
+    let mut routes = virtual_service(&["db"], vec![]);
+    routes.tcp = vec![TcpRule {
+        matches: vec![],
+        route: route(),
+    }];
+    routes.tls = vec![TlsRule {
+        matches: vec![TlsMatch {
+            sni_hosts: vec![pattern("db", "default")],
+            l4: L4Match::default(),
+        }],
+        route: route(),
+    }];
+    world.routes("one", routes);
+    let plan = world.plan();
+    let there = address("10.96.0.2:443");
+    let found = plan.outbound(there);
+    let sni = found.sni.as_ref().expect("a rule names it");
+    let mut counts = [[0; 2]; 2];
+    for step in 0..400_u64 {
+        // The middles of 400 equal parts of all bits.
+        let bits = || step * (u64::MAX / 400) + u64::MAX / 800;
+        let (bytes, _) = found.tcp.decide(there, bits);
+        let (named, _) = sni
+            .decide(b"db.default.svc.cluster.local", there, bits)
+            .expect("its rule");
+        for (count, cluster) in counts.iter_mut().zip([bytes, named]) {
+            let cluster = plan.cluster(cluster).expect("both exist");
+            count[usize::from(&*cluster.subset != "v1")] += 1;
+        }
+    }
+    assert_eq!(counts, [[300, 100]; 2]);
 }
 
 #[test]

@@ -353,3 +353,30 @@ fn a_connection_that_is_carried_as_bytes_has_the_time_of_its_cluster_to_be_made(
         assert_eq!(begun.elapsed().as_millis(), 200);
     });
 }
+
+#[test]
+fn a_connection_that_is_carried_as_bytes_is_closed_after_the_time_without_any() {
+    run(async || {
+        let mut world = World::sidecar();
+        let tcp = TcpPool {
+            idle_timeout: Some(Duration::from_secs(10)),
+            ..TcpPool::default()
+        };
+        world
+            .service("db", Protocol::Tcp, &["10.0.1.9"])
+            .policy("db", policy(tcp, HttpPool::default()));
+        let mut client = world.application("10.96.0.2:80");
+        client.say("hello").await;
+        let mut db = world.upstream().await;
+        db.hear("hello").await;
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        client.say("still here").await;
+        db.hear("still here").await;
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        db.say("me too").await;
+        client.hear("me too").await;
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        client.hear_end().await;
+        db.hear_end().await;
+    });
+}
