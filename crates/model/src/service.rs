@@ -92,6 +92,8 @@ pub struct DnsEndpoint {
     pub labels: Labels,
     /// Relative weight; at least 1.
     pub weight: u32,
+    /// `region/zone/subzone`; empty if unknown.
+    pub locality: String,
 }
 
 /// Who may see an object (`exportTo`).

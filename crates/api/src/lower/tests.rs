@@ -460,7 +460,7 @@ fn dns_entries_look_up_their_endpoints_or_their_host() {
         ("a.com", &[(443, 443)][..])
     );
     let Resolution::Dns(names) = of(
-        "hosts: ['*.a.com'], resolution: DNS_ROUND_ROBIN, endpoints: [{address: b.com, ports: {https: 8443}}]",
+        "hosts: ['*.a.com'], resolution: DNS_ROUND_ROBIN, endpoints: [{address: b.com, ports: {https: 8443}, locality: r/z}]",
     ) else {
         panic!()
     };
@@ -468,6 +468,7 @@ fn dns_entries_look_up_their_endpoints_or_their_host() {
         (names[0].name.as_str(), &names[0].ports[..]),
         ("b.com", &[(443, 8443)][..])
     );
+    assert_eq!(names[0].locality, "r/z");
     assert_eq!(of("hosts: [a.com]"), Resolution::OriginalDst);
 }
 

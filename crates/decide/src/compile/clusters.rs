@@ -171,6 +171,7 @@ impl Spec {
                 ports: Vec::new(),
                 labels: Labels::new(),
                 weight: 1,
+                locality: String::new(),
             }]),
         };
         Some(Self {
@@ -276,13 +277,18 @@ impl Spec {
         names: &[DnsEndpoint],
         addresses: &mut Addresses,
     ) -> Vec<(Endpoint, Option<Place>)> {
-        // Where a name lives is not known: all are alike.
-        let place = Order::Flat.place("", &Labels::new());
+        // Shares are of localities: where none is known they would leave nothing.
+        let is_located = names.iter().any(|one| !one.locality.is_empty());
+        let order = match &self.order {
+            Order::Shares(_) if !is_located => &Order::Flat,
+            order @ (Order::Flat | Order::Shares(_) | Order::Near { .. }) => order,
+        };
         let mut endpoints = Vec::new();
         for one in names
             .iter()
             .filter(|one| selects(&self.labels, &one.labels))
         {
+            let place = order.place(&one.locality, &one.labels);
             let mut ports = one.ports.iter();
             let target = ports.find(|(service, _)| *service == self.key.port);
             let port = target.map_or(self.key.port, |(_, target)| *target);
@@ -302,7 +308,7 @@ impl Spec {
                     health: Health::Ready,
                     priority: None,
                     is_meshed: false,
-                    locality: "".into(),
+                    locality: one.locality.as_str().into(),
                     service_account: "".into(),
                     load: load_of(&mut addresses.loads, address),
                     status: Arc::default(),

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use lateen_decide::cluster::{HttpVersion, Limits, Policy};
 use lateen_decide::{Cluster, Counted, Endpoint, Millis, Outcome, Permit, Pick, Upstream};
-use lateen_model::balancer::{Algorithm, LoadBalancer, LocalityLb};
+use lateen_model::balancer::{Algorithm, Distribute, LoadBalancer, LocalityLb};
 use lateen_model::destination::{DestinationRule, PortPolicy, RetryBudget, TrafficPolicy};
 use lateen_model::endpoint::{Endpoints, Health};
 use lateen_model::mesh::Mesh;
 use lateen_model::pool::{ConnectionPool, H2Upgrade, HttpPool, OutlierDetection, TcpPool};
 use lateen_model::proxy::{InboundPort, Role};
-use lateen_model::service::ServiceKey;
+use lateen_model::service::{DnsEndpoint, Resolution, ServiceKey};
 use lateen_model::tls::{ClientTls, ClientTlsMode};
 use lateen_model::{Body, Host, Labels, Percent, Protocol, endpoint};
 
@@ -198,6 +198,34 @@ fn a_subset_overrides_each_block_as_a_whole() {
         policy.tls.as_ref().map(|tls| tls.mode),
         Some(ClientTlsMode::Simple)
     );
+}
+
+#[test]
+fn a_port_has_blocks_of_its_own_and_none_of_those_for_all_ports() {
+    let mut world = reviews(Protocol::Http);
+    let limited = |max| HttpPool {
+        max_requests: Some(max),
+        ..HttpPool::default()
+    };
+    let mut rule = with(pool(TcpPool::default(), limited(3)));
+    let watched = PortPolicy {
+        outlier_detection: Some(detection()),
+        ..PortPolicy::default()
+    };
+    rule.policy.ports = vec![(9080, watched)];
+    world.rules("dr", rule.clone());
+    let own = policy(&mut world);
+    assert!(own.outlier_detection.is_some());
+    assert_eq!(own.limits, Limits::default());
+    rule.policy.ports = vec![(9080, pool(TcpPool::default(), limited(5)))];
+    world.rules("dr", rule.clone());
+    let own = policy(&mut world);
+    assert_eq!(own.limits.max_requests, 5);
+    assert_eq!(own.outlier_detection, None);
+    // Another port's blocks are not for this one.
+    rule.policy.ports[0].0 = 9081;
+    world.rules("dr", rule);
+    assert_eq!(policy(&mut world).limits.max_requests, 3);
 }
 
 #[test]
@@ -416,6 +444,55 @@ fn localities_are_in_order_only_beside_outlier_detection_and_a_rule_replaces_the
             ..watched
         }),
     );
+    assert_eq!(priorities(&mut world), [Some(0); 3]);
+}
+
+#[test]
+fn names_are_in_order_of_their_localities_and_have_their_shares() {
+    let mut proxy = World::proxy(Role::Sidecar, "default", &[]);
+    proxy.locality = "r1/z1".into();
+    let mut world = World::new(proxy);
+    let named = |world: &mut World, localities: &[&str]| {
+        let names = (1..).zip(localities).map(|(last, locality)| DnsEndpoint {
+            name: format!("10.1.0.{last}"),
+            ports: vec![(9080, 9080)],
+            labels: Labels::new(),
+            weight: 1,
+            locality: (*locality).to_owned(),
+        });
+        let mut service = service("reviews", "default", &[(9080, Protocol::Http)]);
+        service.resolution = Resolution::Dns(names.collect());
+        world.service(service);
+    };
+    let watched = PortPolicy {
+        outlier_detection: Some(detection()),
+        ..PortPolicy::default()
+    };
+    world.rules("dr", with(watched));
+    named(&mut world, &["r2", "r1/z1", "r1/z2"]);
+    assert_eq!(priorities(&mut world), [Some(2), Some(0), Some(1)]);
+    named(&mut world, &["", "", ""]);
+    assert_eq!(priorities(&mut world), [Some(0); 3]);
+    let shares = LocalityLb {
+        is_enabled: true,
+        distribute: vec![Distribute {
+            from: "r1".into(),
+            to: vec![("r2".into(), 100)],
+        }],
+        ..LocalityLb::default()
+    };
+    let shared = PortPolicy {
+        load_balancer: Some(LoadBalancer {
+            locality: Some(shares),
+            ..LoadBalancer::default()
+        }),
+        ..PortPolicy::default()
+    };
+    world.rules("dr", with(shared));
+    named(&mut world, &["r1", "r2", ""]);
+    assert_eq!(priorities(&mut world), [None, Some(0), None]);
+    // Where none is known all of them are alike.
+    named(&mut world, &["", "", ""]);
     assert_eq!(priorities(&mut world), [Some(0); 3]);
 }
 

@@ -227,6 +227,7 @@ fn names_are_looked_up_while_a_service_needs_them() {
         ports: vec![(80, 8080)],
         labels: Labels::new(),
         weight: 1,
+        locality: String::new(),
     };
     let names = Resolution::Dns(vec![named("one.example"), named("10.9.9.9")]);
     world.service(entry("ext.com", &[(80, Protocol::Http)], names));

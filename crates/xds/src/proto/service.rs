@@ -123,6 +123,7 @@ impl Wire for DnsEndpoint {
             ports: wire_pairs(&self.ports),
             labels: self.labels.clone(),
             weight: self.weight,
+            locality: self.locality.clone(),
         }
     }
 
@@ -132,6 +133,7 @@ impl Wire for DnsEndpoint {
             ports: pairs(wire.ports, "ports")?,
             labels: wire.labels,
             weight: weight(wire.weight)?,
+            locality: wire.locality,
         })
     }
 }

@@ -169,6 +169,7 @@ fn bodies() -> Vec<Body> {
         ports: vec![(80, 8080)],
         labels: labels(&[("a", "b")]),
         weight: 2,
+        locality: "r1/z1".into(),
     };
     vec![
         Body::Mesh(Mesh {

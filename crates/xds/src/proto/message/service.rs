@@ -68,6 +68,8 @@ pub struct DnsEndpoint {
     pub labels: Labels,
     #[prost(uint32, tag = "4")]
     pub weight: u32,
+    #[prost(string, tag = "5")]
+    pub locality: String,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
