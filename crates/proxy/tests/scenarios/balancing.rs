@@ -1,17 +1,19 @@
 //! Load balancers, and when endpoints are left out, field by field.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use lateen_model::balancer::{Algorithm, LoadBalancer};
 use lateen_model::destination::{PortPolicy, RetryBudget};
 use lateen_model::http::HttpRule;
 use lateen_model::pool::OutlierDetection;
+use lateen_model::proxy::Role;
 use lateen_model::retry::{Retries, RetryOn};
 use lateen_model::{Body, Percent, Protocol};
 
 use crate::resources;
-use crate::world::{GET, OK, World, answer, attempt, run, to};
+use crate::world::{GET, OK, OWN, World, answer, attempt, run, to};
 
 const THREE: [&str; 3] = ["10.0.1.1", "10.0.1.2", "10.0.1.3"];
 
@@ -267,5 +269,75 @@ fn a_budget_limits_retries_to_a_share_of_the_requests() {
         assert!(head.starts_with("HTTP/1.1 500"), "{head}");
         web.say(OK).await;
         first.hear_message("ok").await;
+    });
+}
+
+/// Where the three attempts of a request go: two endpoints are near, one is far.
+async fn places(remote_localities: bool) -> Vec<String> {
+    let mut world = world(
+        &THREE,
+        PortPolicy {
+            outlier_detection: Some(detection()),
+            ..PortPolicy::default()
+        },
+    );
+    let mut proxy = resources::proxy(Role::Gateway, OWN.parse().expect("an address"));
+    if let Body::Proxy(proxy) = &mut proxy.body {
+        proxy.locality = "r1/z1".into();
+    }
+    world.apply(proxy);
+    let address = |one: &str| SocketAddr::new(one.parse().expect("an address"), 9080);
+    let mut endpoints = resources::endpoints("web", &THREE.map(address));
+    for (endpoint, locality) in endpoints
+        .endpoints
+        .iter_mut()
+        .zip(["r1/z1", "r1/z1", "r2/z1"])
+    {
+        endpoint.locality = locality.into();
+    }
+    world.apply_endpoints(endpoints);
+    let retries = Retries {
+        attempts: 2,
+        conditions: vec![RetryOn::ServerError],
+        remote_localities,
+        ..Retries::default_policy()
+    };
+    world.rule(HttpRule {
+        retries: Some(retries),
+        ..to("web")
+    });
+    let mut client = world.client();
+    client.say(GET).await;
+    let mut places = Vec::new();
+    // An answer with which its connection ends, so that each attempt makes one.
+    let no = answer(500).replacen("\r\n", "\r\nconnection: close\r\n", 1);
+    for _ in 0..3 {
+        let mut web = world.upstream().await;
+        web.serve(&no).await;
+        places.push(web.address.ip().to_string());
+    }
+    client.hear_response().await;
+    places
+}
+
+#[test]
+fn retries_seek_another_locality_after_two_attempts_if_they_may() {
+    run(async || {
+        for _ in 0..10 {
+            let places = places(true).await;
+            let near: BTreeSet<_> = places[..2].iter().map(String::as_str).collect();
+            assert_eq!(near, BTreeSet::from([THREE[0], THREE[1]]));
+            assert_eq!(places[2], THREE[2]);
+        }
+    });
+}
+
+#[test]
+fn retries_stay_in_their_locality_otherwise() {
+    run(async || {
+        for _ in 0..10 {
+            let places = places(false).await;
+            assert!(!places.iter().any(|one| one == THREE[2]), "{places:?}");
+        }
     });
 }
