@@ -138,6 +138,51 @@ fn blocks_are_alternatives_and_conditions_in_a_block_add_up() {
 }
 
 #[test]
+fn methods_schemes_and_authorities_are_compared_as_texts() {
+    let mut world = bookinfo();
+    let post = Request {
+        method: "POST".into(),
+        ..get("reviews:9080", "/")
+    };
+    let method = |method| HttpMatch {
+        method: Some(method),
+        ..HttpMatch::default()
+    };
+    let scheme = |scheme| HttpMatch {
+        scheme: Some(scheme),
+        ..HttpMatch::default()
+    };
+    let authority = |authority| HttpMatch {
+        authority: Some(authority),
+        ..HttpMatch::default()
+    };
+    for (block, expected) in [
+        (method(exact("POST")), RATINGS),
+        (method(exact("post")), "404 NR"),
+        (method(prefix("PO")), RATINGS),
+        (method(prefix("GE")), "404 NR"),
+        (method(regex("PUT|POST")), RATINGS),
+        (method(regex("POS")), "404 NR"),
+        (scheme(exact("http")), RATINGS),
+        (scheme(exact("https")), "404 NR"),
+        (scheme(prefix("ht")), RATINGS),
+        (scheme(prefix("https")), "404 NR"),
+        (scheme(regex("https?")), RATINGS),
+        (scheme(regex("htt")), "404 NR"),
+        (authority(exact("reviews:9080")), RATINGS),
+        (authority(exact("reviews")), "404 NR"),
+        (authority(prefix("rev")), RATINGS),
+        (authority(prefix("Rev")), "404 NR"),
+        (authority(regex(".*:9080")), RATINGS),
+        (authority(regex("reviews")), "404 NR"),
+    ] {
+        let rules = vec![rule(vec![block.clone()], "ratings")];
+        world.routes("one", virtual_service(&["reviews"], rules));
+        assert_eq!(world.ask(9080, &post), expected, "{block:?}");
+    }
+}
+
+#[test]
 fn an_empty_condition_on_a_header_asks_whether_it_is_there() {
     let mut world = bookinfo();
     let rules = vec![rule(vec![header("x", ValueMatch::Present)], "ratings")];
