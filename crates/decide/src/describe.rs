@@ -6,7 +6,7 @@
 //!
 //! | Part | One entry is | Its fields |
 //! |---|---|---|
-//! | `listeners` | a socket, or a destination that the sidecar's outbound socket knows | `name`, `direction`, `address`, `port`, `inspect`, `serves`: what serves which bytes (`match`, and `routes`: the name of a table, or the `route` itself) |
+//! | `listeners` | a socket, or a destination that the sidecar's outbound socket knows | `name`, `direction`, `address`, `port`, `inspect`, `serves`: what serves which bytes (`match`, and `routes`: the name of a table, or the `route` itself; of the workload's ports the `cluster`, the `service`, and the `endpoint` if it is not what was dialled) |
 //! | `routes` | a table | `name`, `virtualHosts` with `name`, `requiresTls`, `rules` in order; `otherwise` |
 //! | a rule | | `name`, `source` (`object`, `rule`, `match`), `matches` in words, `action`, and how requests are treated |
 //! | `clusters` | a destination | `name`, `service`, `port`, `subset`, `type`, `loadBalancer`, `policy`, `destinationRules`, counts |

@@ -262,3 +262,39 @@ fn a_response_whose_end_is_a_frame_behind_is_not_cancelled() {
         assert_ne!(reset.await, Ok(Some(h2::Reason::CANCEL)));
     });
 }
+
+#[test]
+fn a_policy_limits_the_streams_to_its_own_workload() {
+    run(async || {
+        let mut world = World::sidecar();
+        world.apply(resources::service("app", Protocol::Http2));
+        let http = HttpPool {
+            max_requests: Some(2),
+            max_concurrent_streams: Some(1),
+            ..HttpPool::default()
+        };
+        let policy = PortPolicy {
+            connection_pool: Some(ConnectionPool {
+                tcp: TcpPool::default(),
+                http,
+            }),
+            ..PortPolicy::default()
+        };
+        world.apply(resources::destination_rule("app", policy));
+        let mut client = Client::new(world.caller(9000)).await;
+        let mut held = Vec::new();
+        let mut apps = Vec::new();
+        for _ in 0..2 {
+            held.push(client.open(get("/"), true).await);
+            let mut app = Server::new(world.upstream().await).await;
+            let (asked, respond) = app.request().await;
+            held_open(asked, respond);
+            apps.push(app);
+        }
+        let (third, _) = client.open(get("/"), true).await;
+        let response = soon(third).await.expect("a response");
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()["x-envoy-overloaded"], "true");
+        assert_eq!(world.dialled(), 2);
+    });
+}

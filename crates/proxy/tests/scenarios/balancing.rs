@@ -272,8 +272,8 @@ fn a_budget_limits_retries_to_a_share_of_the_requests() {
     });
 }
 
-/// Where the three attempts of a request go: two endpoints are near, one is far.
-async fn places(remote_localities: bool) -> Vec<String> {
+/// Two endpoints are near, one is far; requests are sent three times at most.
+fn spread(remote_localities: bool) -> World {
     let mut world = world(
         &THREE,
         PortPolicy {
@@ -306,6 +306,11 @@ async fn places(remote_localities: bool) -> Vec<String> {
         retries: Some(retries),
         ..to("web")
     });
+    world
+}
+
+/// Where the three attempts of a request go.
+async fn places(world: &World) -> Vec<String> {
     let mut client = world.client();
     client.say(GET).await;
     let mut places = Vec::new();
@@ -324,7 +329,7 @@ async fn places(remote_localities: bool) -> Vec<String> {
 fn retries_seek_another_locality_after_two_attempts_if_they_may() {
     run(async || {
         for _ in 0..10 {
-            let places = places(true).await;
+            let places = places(&spread(true)).await;
             let near: BTreeSet<_> = places[..2].iter().map(String::as_str).collect();
             assert_eq!(near, BTreeSet::from([THREE[0], THREE[1]]));
             assert_eq!(places[2], THREE[2]);
@@ -336,7 +341,7 @@ fn retries_seek_another_locality_after_two_attempts_if_they_may() {
 fn retries_stay_in_their_locality_otherwise() {
     run(async || {
         for _ in 0..10 {
-            let places = places(false).await;
+            let places = places(&spread(false)).await;
             assert!(!places.iter().any(|one| one == THREE[2]), "{places:?}");
         }
     });
