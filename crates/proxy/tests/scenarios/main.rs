@@ -5,6 +5,7 @@
 mod answers;
 mod balancing;
 mod calls;
+mod conditions;
 mod corpus;
 mod cross_origin;
 mod drain;
