@@ -10,6 +10,7 @@ mod corpus;
 mod cross_origin;
 mod drain;
 mod endpoints;
+mod entries;
 mod exchange;
 mod failures;
 mod faults;
