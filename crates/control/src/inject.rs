@@ -11,6 +11,7 @@
 
 mod capture;
 mod metadata;
+mod pre_stop;
 mod probes;
 mod proxy_config;
 mod sidecar;
@@ -114,6 +115,7 @@ pub fn inject(pod: &Value, namespace: &str, template: &Template) -> Result<Outco
     work.check_templates()?;
     let config = proxy_config::merged(&mut work)?;
     let probers = work.rewrite_probes();
+    work.add_pre_stop_sleep()?;
     let scrape = work.metadata();
     let init = work.init_container()?;
     let proxy = work.proxy_container(&config, &probers, scrape)?;

@@ -10,9 +10,22 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use lateen_e2e::mesh::is_root;
 use lateen_e2e::{Mesh, User, echo};
+use serde_json::{Map, Value};
 
 /// Long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+const WITHOUT_RETRIES: &str = r"
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: echo}
+spec:
+  hosts: [echo]
+  http:
+  - retries: {attempts: 0}
+    route:
+    - destination: {host: echo}
+";
 
 /// How often the application is restarted; `make soak` asks for more.
 fn restarts() -> u64 {
@@ -20,22 +33,12 @@ fn restarts() -> u64 {
     wanted.and_then(|text| text.parse().ok()).unwrap_or(10)
 }
 
-#[test]
-fn rolling_restarts_of_a_careless_application_lose_no_request() -> anyhow::Result<()> {
-    let user = if is_root() {
-        User::Unprivileged
-    } else {
-        User::Invoking
-    };
-    let mesh = Mesh::up(user, &[])?;
-    mesh.kubectl(&["label", "namespace", "default", "istio-injection=enabled"])?;
-    mesh.apply(echo::SERVICE)?;
-    mesh.apply(&echo::deployment("v1", 2, &[]))?;
-    echo::wait_for(&mesh, "v1")?;
+/// Restarts the echo server under load and returns how often each status was seen.
+fn restart_under_load(mesh: &Mesh) -> anyhow::Result<Map<String, Value>> {
     let seconds = restarts() * 5 + 10;
     let stop = seconds.to_string();
     let caller = echo::start_call(
-        &mesh,
+        mesh,
         &[
             "http://echo:8080/",
             "--seconds",
@@ -56,15 +59,36 @@ fn rolling_restarts_of_a_careless_application_lose_no_request() -> anyhow::Resul
             mesh.kubectl(&["rollout", "restart", "deployment/echo-v1"])
                 .map(Some)
         })?;
-        echo::wait_for(&mesh, "v1")?;
+        echo::wait_for(mesh, "v1")?;
     }
-    let told = echo::finish_call(&mesh, &caller, Duration::from_secs(seconds + 60))?;
+    let told = echo::finish_call(mesh, &caller, Duration::from_secs(seconds + 60))?;
     let told = told.first().context("the caller told its numbers")?;
     println!("{} restarts: {told}", restarts());
     let statuses = told["statuses"].as_object().context("statuses")?;
+    Ok(statuses.clone())
+}
+
+#[test]
+fn rolling_restarts_of_a_careless_application_lose_no_request() -> anyhow::Result<()> {
+    let user = if is_root() {
+        User::Unprivileged
+    } else {
+        User::Invoking
+    };
+    let mesh = Mesh::up(user, &[])?;
+    mesh.kubectl(&["label", "namespace", "default", "istio-injection=enabled"])?;
+    mesh.apply(echo::SERVICE)?;
+    mesh.apply(&echo::deployment("v1", 2, &[]))?;
+    echo::wait_for(&mesh, "v1")?;
+    let statuses = restart_under_load(&mesh)?;
+    let good = statuses.get("200").and_then(Value::as_u64);
     ensure!(
-        statuses.len() == 1 && statuses["200"].as_u64().is_some_and(|count| count > 1000),
-        "{told}"
+        statuses.len() == 1 && good.is_some_and(|count| count > 1000),
+        "{statuses:?}"
     );
+    // The same without retries is seen to lose some: else the load would prove nothing.
+    mesh.apply(WITHOUT_RETRIES)?;
+    let statuses = restart_under_load(&mesh)?;
+    ensure!(statuses.len() > 1, "{statuses:?}");
     Ok(())
 }

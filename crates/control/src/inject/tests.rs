@@ -435,3 +435,43 @@ fn a_pod_that_says_almost_nothing_is_injected_too() {
         "latest"
     );
 }
+
+#[test]
+fn applications_sleep_before_they_end_if_their_pod_asks_for_it() {
+    let asks = |text: &str| {
+        let mut pod = reviews();
+        pod["metadata"]["annotations"]["lateen.io/pre-stop-sleep"] = text.into();
+        pod
+    };
+    let (pod, warnings) = injected(&asks("5s"));
+    assert!(warnings.is_empty());
+    let containers = pod["spec"]["containers"].as_array().unwrap();
+    for container in containers {
+        let sleep = &container["lifecycle"]["preStop"]["sleep"]["seconds"];
+        assert_eq!(sleep, 5, "{}", container["name"]);
+    }
+    assert_eq!(
+        proxy(&pod)["lifecycle"]["preStop"]["exec"]["command"][1],
+        "drain"
+    );
+    for (text, why) in [
+        ("soon", "whole seconds"),
+        ("0", "whole seconds"),
+        ("30s", "terminationGracePeriodSeconds (30)"),
+    ] {
+        let refused = inject(&asks(text), "default", &template()).unwrap_err();
+        assert!(
+            refused.at.contains("lateen.io/pre-stop-sleep"),
+            "{}",
+            refused.at
+        );
+        assert!(refused.why.contains(why), "{}", refused.why);
+    }
+    let mut own = asks("5s");
+    own["spec"]["containers"][0]["lifecycle"] =
+        json!({ "preStop": { "exec": { "command": ["true"] } } });
+    let (pod, _) = injected(&own);
+    let kept = &pod["spec"]["containers"][0]["lifecycle"]["preStop"];
+    assert_eq!(kept["exec"]["command"][0], "true");
+    assert!(kept["sleep"].is_null());
+}
