@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
-use lateen_model::balancer::{Algorithm, LoadBalancer};
+use lateen_model::balancer::{Algorithm, Distribute, LoadBalancer, LocalityLb};
 use lateen_model::destination::{PortPolicy, Subset, TrafficPolicy};
 use lateen_model::endpoint::{Endpoint, Endpoints, Health};
 use lateen_model::http::{HttpAction, HttpRule, Mirror};
-use lateen_model::pool::{ConnectionPool, HttpPool};
+use lateen_model::pool::{ConnectionPool, HttpPool, OutlierDetection};
+use lateen_model::proxy::Role;
 use lateen_model::route::WeightedDestination;
 use lateen_model::service::{DnsEndpoint, ExportTo, Resolution, Service};
 use lateen_model::{Body, Labels, Percent, Protocol, Resource};
 
 use crate::resources;
-use crate::world::{GET, OK, World, field, run, to};
+use crate::world::{GET, OK, OWN, World, field, run, to};
 
 /// A service with a change.
 fn service(name: &str, protocol: Protocol, change: impl FnOnce(&mut Service)) -> Resource {
@@ -272,7 +274,7 @@ async fn is_limited(world: &World) -> bool {
     busy.hear_head().await;
     let mut second = world.client();
     second.say(GET).await;
-    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
     let Some(mut upstream) = world.next_upstream() else {
         let (head, _) = second.hear_response().await;
         return field(&head, "x-envoy-overloaded") == Some("true");
@@ -325,5 +327,98 @@ fn a_policy_that_is_not_exported_to_the_namespace_does_not_hold() {
             world.apply(rule);
             assert_eq!(is_limited(&world).await, is_refused);
         }
+    });
+}
+
+/// Where forty requests go: endpoints in three localities, of which the first is the proxy's.
+async fn spread(locality: LocalityLb) -> BTreeMap<String, u32> {
+    let mut world = Box::new(World::sidecar());
+    let mut proxy = resources::proxy(Role::Sidecar, OWN.parse().expect("an address"));
+    if let Body::Proxy(proxy) = &mut proxy.body {
+        proxy.locality = "r1/z1".into();
+    }
+    world.apply(proxy);
+    let policy = PortPolicy {
+        load_balancer: Some(LoadBalancer {
+            locality: Some(locality),
+            ..LoadBalancer::default()
+        }),
+        outlier_detection: Some(OutlierDetection {
+            consecutive_5xx: 5,
+            consecutive_gateway_errors: 0,
+            splits_local_origin: false,
+            consecutive_local_origin: 0,
+            error_codes: vec![],
+            interval: Duration::from_secs(10),
+            base_ejection_time: Duration::from_secs(30),
+            max_ejection: Percent::ALL,
+            min_health: Percent::ZERO,
+        }),
+        ..PortPolicy::default()
+    };
+    world
+        .service("web", Protocol::Http, &[])
+        .policy("web", policy);
+    let mut endpoints = endpoints(&[
+        ("10.0.1.1", 9080, "v1", 1),
+        ("10.0.1.2", 9080, "v1", 1),
+        ("10.0.1.3", 9080, "v2", 1),
+    ]);
+    for (endpoint, locality) in endpoints.endpoints.iter_mut().zip(["r1/z1", "r2", "r3"]) {
+        endpoint.locality = locality.into();
+        // The nearest one is away.
+        if locality == "r1/z1" {
+            endpoint.health = Health::NotReady;
+        }
+    }
+    world.apply_endpoints(endpoints);
+    let mut counts = BTreeMap::new();
+    for _ in 0..40 {
+        *counts
+            .entry(place(&world, "10.96.0.3:80").await)
+            .or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn a_policy_says_which_localities_take_over() {
+    run(async || {
+        let far = |region: &str| LocalityLb {
+            is_enabled: true,
+            failover: vec![("r1".into(), region.into())],
+            ..LocalityLb::default()
+        };
+        for (region, there) in [("r2", "10.0.1.2:9080"), ("r3", "10.0.1.3:9080")] {
+            assert_eq!(spread(far(region)).await[there], 40, "{region}");
+        }
+        let off = LocalityLb {
+            is_enabled: false,
+            ..far("r2")
+        };
+        assert_eq!(spread(off).await.len(), 2, "both alike");
+        let by_label = LocalityLb {
+            is_enabled: true,
+            failover_priority: vec!["version=v2".into()],
+            ..LocalityLb::default()
+        };
+        assert_eq!(spread(by_label).await["10.0.1.3:9080"], 40);
+    });
+}
+
+#[test]
+fn a_policy_says_the_shares_of_localities() {
+    run(async || {
+        let shares = |to: &[(&str, u32)]| LocalityLb {
+            is_enabled: true,
+            distribute: vec![Distribute {
+                from: "r1/*".into(),
+                to: to.iter().map(|(to, n)| ((*to).to_owned(), *n)).collect(),
+            }],
+            ..LocalityLb::default()
+        };
+        assert_eq!(spread(shares(&[("r3", 100)])).await["10.0.1.3:9080"], 40);
+        let both = spread(shares(&[("r2", 50), ("r3", 50)])).await;
+        assert_eq!(both.len(), 2, "{both:?}");
     });
 }
