@@ -44,7 +44,8 @@ fn restart_under_load(mesh: &Mesh) -> anyhow::Result<Map<String, Value>> {
             "--seconds",
             &stop,
             "--concurrency=4",
-            "--pause=2",
+            // Each call has a connection of its own, and a pod 28,000 ports for them a minute.
+            "--pause=15",
         ],
     )?;
     mesh.kubectl(&[
