@@ -137,9 +137,8 @@ async fn compare(run: Run) -> anyhow::Result<()> {
         eprintln!("{} …", workload.name);
         let peers = present.iter().copied();
         let peers: Vec<_> = peers.filter(|peer| workload.is_for(*peer)).collect();
-        results
-            .rows
-            .extend(measure(&workload, &peers, &setup, run.rounds).await?);
+        let rows = Box::pin(measure(&workload, &peers, &setup, run.rounds)).await?;
+        results.rows.extend(rows);
     }
     print!("{}", report::table(&results));
     let json = serde_json::to_string_pretty(&results)?;

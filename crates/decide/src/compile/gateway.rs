@@ -147,12 +147,13 @@ impl<'s> Compiler<'s> {
         };
         let kind = match server.protocol {
             Protocol::Http | Protocol::Http2 | Protocol::Grpc | Protocol::GrpcWeb => Kind::Http,
-            Protocol::Tls => Kind::Sni,
+            // Servers that end TLS do not come this far: what does is passed through.
+            Protocol::Tls | Protocol::Https => Kind::Sni,
             Protocol::Tcp => Kind::Tcp,
-            Protocol::Https | Protocol::Udp | Protocol::Unknown => {
+            Protocol::Udp | Protocol::Unknown => {
                 return Err(format!(
                     "port {}: servers of protocol {:?} are not served by this version; use HTTP, \
-                     HTTP2, GRPC, TLS (passed through by its server name) or TCP",
+                     HTTP2, GRPC, TLS or HTTPS (passed through by server name) or TCP",
                     server.port,
                     server.protocol.as_str(),
                 ));
