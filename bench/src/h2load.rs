@@ -19,7 +19,7 @@ pub(crate) async fn run(load: &Load, folder: &Path) -> anyhow::Result<Outcome> {
     let log = folder.join("h2load.log");
     let mut command = Command::new("h2load");
     command
-        .args(["--connections", &CONNECTIONS.to_string()])
+        .args(["--clients", &CONNECTIONS.to_string()])
         .args(["--max-concurrent-streams", &STREAMS.to_string()])
         .args(["--threads", "1"])
         .args(["--duration", &format!("{}ms", load.duration.as_millis())])

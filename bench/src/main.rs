@@ -104,11 +104,12 @@ async fn compare(run: Run) -> anyhow::Result<()> {
     let grpc_origin = peers::free_port()?;
     tokio::task::spawn_local(grpc_origin::serve(grpc_origin));
     let lateen = peers::free_port()?;
-    let xds = xds::serve(xds::Ports {
+    let ports = xds::Ports {
         origin,
         grpc_origin,
         gateway: lateen,
-    })?;
+    };
+    let xds = xds::serve(ports, xds::Content::Plain)?;
     let pin =
         std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) || is_pinned();
     let setup = Setup {
@@ -119,6 +120,10 @@ async fn compare(run: Run) -> anyhow::Result<()> {
         lateen,
         lateen_proxy: run.lateen_proxy.clone(),
         pin,
+    };
+    let with_routes = Setup {
+        xds: xds::serve(ports, xds::Content::Routes)?,
+        ..setup.clone()
     };
     let wanted =
         |peer: &Peer| run.peers.is_empty() || run.peers.iter().any(|name| name == peer.name());
@@ -137,7 +142,13 @@ async fn compare(run: Run) -> anyhow::Result<()> {
         eprintln!("{} …", workload.name);
         let peers = present.iter().copied();
         let peers: Vec<_> = peers.filter(|peer| workload.is_for(*peer)).collect();
-        let rows = Box::pin(measure(&workload, &peers, &setup, run.rounds)).await?;
+        // Thousands of routes weigh: only who measures them is told of them.
+        let setup = if workload.needs_routes() {
+            &with_routes
+        } else {
+            &setup
+        };
+        let rows = Box::pin(measure(&workload, &peers, setup, run.rounds)).await?;
         results.rows.extend(rows);
     }
     print!("{}", report::table(&results));

@@ -108,6 +108,13 @@ pub(crate) fn route_prefix(number: usize) -> String {
 // === impl Workload ===
 
 impl Workload {
+    /// Answers whether it is about the size of route tables.
+    pub(crate) fn needs_routes(&self) -> bool {
+        ROUTES
+            .iter()
+            .any(|routes| self.host == routes_host(*routes))
+    }
+
     /// Answers whether a peer can be measured so: the relay does not translate, and the tables of
     /// routes are compared with each other, not with peers.
     pub(crate) fn is_for(&self, peer: Peer) -> bool {

@@ -33,14 +33,23 @@ pub(crate) struct Ports {
     pub(crate) gateway: u16,
 }
 
+/// What the gateway is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// A route to each origin.
+    Plain,
+    /// Those, and tables of [`ROUTES`] routes.
+    Routes,
+}
+
 /// Serves on a port of its own, until the process ends, a gateway that forwards to the origins. It
 /// has a thread of its own: peers are started by blocking calls.
-pub(crate) fn serve(ports: Ports) -> anyhow::Result<u16> {
+pub(crate) fn serve(ports: Ports, content: Content) -> anyhow::Result<u16> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("xDS")?;
     listener.set_nonblocking(true)?;
     let xds = listener.local_addr()?.port();
     let publisher = Publisher::new();
-    publisher.apply(changes(ports));
+    publisher.apply(changes(ports, content));
     std::thread::spawn(move || {
         if let Err(error) = run(listener, publisher) {
             eprintln!("xDS: {error:#}");
@@ -60,8 +69,8 @@ fn run(listener: std::net::TcpListener, publisher: Publisher) -> anyhow::Result<
     })
 }
 
-fn changes(ports: Ports) -> Vec<Change> {
-    let mut changes: Vec<Change> = bodies(ports)
+fn changes(ports: Ports, content: Content) -> Vec<Change> {
+    let mut changes: Vec<Change> = bodies(ports, content)
         .into_iter()
         .map(|(name, body)| resource(&name, body))
         .collect();
@@ -123,7 +132,7 @@ fn key(host: &str) -> ServiceKey {
 }
 
 /// Everything with its name.
-fn bodies(ports: Ports) -> Vec<(String, Body)> {
+fn bodies(ports: Ports, content: Content) -> Vec<(String, Body)> {
     let proxy = Proxy {
         role: Role::Gateway,
         name: "bench".into(),
@@ -147,7 +156,11 @@ fn bodies(ports: Ports) -> Vec<(String, Body)> {
             vec![rule(&destination(GRPC_HOST, ports.grpc_origin))],
         ),
     ];
-    for count in ROUTES {
+    let tables = match content {
+        Content::Plain => &[][..],
+        Content::Routes => &ROUTES[..],
+    };
+    for &count in tables {
         let rules = (0..count).map(|number| {
             let condition = HttpMatch {
                 uri: Some(StringMatch::Prefix(route_prefix(number))),
