@@ -1,5 +1,6 @@
 //! The peers: how each is configured to do the same job with one worker.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -91,12 +92,12 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        for pid in crate::procfs::family(self.child.id()).into_iter().rev() {
-            Command::new("kill")
-                .args(["-KILL", &pid.to_string()])
-                .status()
-                .ok();
-        }
+        // As a group: what it has just forked is not missed.
+        let group = format!("-{}", self.child.id());
+        Command::new("kill")
+            .args(["-KILL", "--", &group])
+            .status()
+            .ok();
         self.child.wait().ok();
     }
 }
@@ -130,6 +131,7 @@ pub(crate) fn start(peer: Peer, setup: &Setup) -> anyhow::Result<Running> {
         .stdout(log.try_clone()?)
         .stderr(log);
     let child = command
+        .process_group(0)
         .spawn()
         .with_context(|| format!("{} is not installed", peer.name()))?;
     let mut running = Running {
