@@ -9,6 +9,7 @@
 //!    body: Mesh | Proxy | Service | VirtualService | DestinationRule | Gateway
 //! Endpoints { service, endpoints } ── the second type: changes often, never carries rules
 //! Workload { address, … }          ── the third: who lives at an address, asked for on demand
+//! Secret { chain, private key, … } ── the fourth: a credential, asked for by name
 //! ```
 
 pub mod balancer;
@@ -26,6 +27,7 @@ pub mod reason;
 pub mod resource;
 pub mod retry;
 pub mod route;
+pub mod secret;
 pub mod service;
 pub mod source;
 pub mod tls;

@@ -147,6 +147,8 @@ impl Control {
                 self.take_workloads(&update);
                 Vec::new()
             }
+            // None is asked for.
+            Kind::Secret => Vec::new(),
             Kind::Config | Kind::Endpoints => self.take_config(&update),
         };
         for malformed in &update.malformed {

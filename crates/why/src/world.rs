@@ -263,7 +263,7 @@ impl Configuration {
                 store.apply_endpoints(endpoints.clone());
                 self.endpoints.push(endpoints);
             }
-            Kind::Workload => {}
+            Kind::Workload | Kind::Secret => {}
         }
         Ok(())
     }

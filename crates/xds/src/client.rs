@@ -143,7 +143,7 @@ impl Settings {
 
 impl Client {
     /// A client that connects when [`Self::next`] is called first. It subscribes to all
-    /// configuration and all endpoints; workloads are asked for by address.
+    /// configuration and all endpoints; workloads are asked for by address, Secrets by name.
     ///
     /// # Errors
     /// When the address is not `host:port`.
@@ -156,6 +156,7 @@ impl Client {
                 (Kind::Config, Interest::All),
                 (Kind::Endpoints, Interest::All),
                 (Kind::Workload, Interest::Names(BTreeSet::new())),
+                (Kind::Secret, Interest::Names(BTreeSet::new())),
             ]),
             versions: Versions::default(),
             applied: BTreeSet::new(),
@@ -200,6 +201,17 @@ impl Client {
     /// address in `absent_workloads`; later changes follow until [`Self::forget_workload`].
     pub fn watch_workload(&mut self, address: IpAddr) {
         self.subscribe(Kind::Workload, address.to_string());
+    }
+
+    /// Asks for the Secret of this name, `namespace/name`. The answer is an update with it, or with
+    /// its name in `absent_secrets`; later changes follow until [`Self::forget_secret`].
+    pub fn watch_secret(&mut self, name: &str) {
+        self.subscribe(Kind::Secret, name.to_owned());
+    }
+
+    /// Takes no more interest in a Secret.
+    pub fn forget_secret(&mut self, name: &str) {
+        self.unsubscribe(Kind::Secret, name);
     }
 
     /// Takes no more interest in an address.

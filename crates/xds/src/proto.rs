@@ -19,12 +19,14 @@ mod redirect;
 mod resource;
 mod retry;
 mod route;
+mod secret;
 mod service;
 mod tls;
 mod wire;
 
 use bytes::Bytes;
 use lateen_model::endpoint::Endpoints;
+use lateen_model::secret::Secret;
 use lateen_model::workload::Workload;
 use lateen_model::{Resource, ResourceName};
 use prost::Message;
@@ -76,6 +78,21 @@ pub fn decode_workload(name: &str, bytes: &[u8]) -> Result<Workload, Malformed> 
     let workload: Workload = decode(name, bytes)?;
     check_name(name, &workload.address.to_string())?;
     Ok(workload)
+}
+
+/// Encodes a resource of type [`crate::Kind::Secret`]. Its name is [`Secret::key`].
+pub fn encode_secret(secret: &Secret) -> Bytes {
+    secret.to_wire().encode_to_vec().into()
+}
+
+/// Decodes a resource of type [`crate::Kind::Secret`] that the envelope calls `name`.
+///
+/// # Errors
+/// When it is malformed or has another name.
+pub fn decode_secret(name: &str, bytes: &[u8]) -> Result<Secret, Malformed> {
+    let secret: Secret = decode(name, bytes)?;
+    check_name(name, &secret.key())?;
+    Ok(secret)
 }
 
 fn decode<T: Wire>(name: &str, bytes: &[u8]) -> Result<T, Malformed> {

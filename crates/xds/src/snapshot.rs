@@ -143,7 +143,8 @@ fn decode_file(file: &[u8]) -> Result<Snapshot, String> {
                     .map(|resource| resources.push(resource)),
                 Kind::Endpoints => proto::decode_endpoints(&entry.name, &entry.bytes)
                     .map(|service| endpoints.push(service)),
-                Kind::Workload => continue, // Asked for on demand, hence never kept.
+                // Asked for on demand, hence never kept.
+                Kind::Workload | Kind::Secret => continue,
             };
             match decoded {
                 Err(error) => malformed.push(error),

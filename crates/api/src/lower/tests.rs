@@ -1,5 +1,6 @@
 use lateen_model::balancer::Algorithm;
 use lateen_model::endpoint::Health;
+use lateen_model::gateway::{Certificate, ClientCa, ServerTls, ServerTlsMode, TlsVersion};
 use lateen_model::route::{GatewayRef, HttpMatch, StringMatch, ValueMatch, VirtualService};
 use lateen_model::service::{Resolution, Service};
 use lateen_model::{Host, HostPattern, Protocol};
@@ -358,14 +359,15 @@ servers:
 - {port: {number: 80, name: http, protocol: http}, hosts: ['*', ./a.com, 'ns/*.b.com', '*/c.com'], tls: {httpsRedirect: true}}
 - {port: {number: 443, name: https, protocol: HTTPS}, hosts: [d.com], tls: {mode: SIMPLE, credentialName: c}}
 - {port: {number: 8443, name: tls, protocol: TLS}, hosts: [e.com], tls: {mode: PASSTHROUGH}, bind: 127.0.0.1}
+- {port: {number: 9443, name: mesh, protocol: TLS}, hosts: [f.com], tls: {mode: ISTIO_MUTUAL}}
 ",
     );
-    assert_eq!(lowered.unsupported, ["spec.servers[1].tls"]);
+    assert_eq!(lowered.unsupported, ["spec.servers[3].tls.mode"]);
     let Body::Gateway(gateway) = &lowered.resources[0].body else {
         panic!()
     };
     assert_eq!(gateway.selector["istio"], "ingressgateway");
-    let [http, tls] = &gateway.servers[..] else {
+    let [http, https, tls] = &gateway.servers[..] else {
         panic!("{:?}", gateway.servers)
     };
     assert_eq!(
@@ -386,10 +388,79 @@ servers:
             (None, "c.com".to_owned()),
         ]
     );
+    assert_eq!(http.tls, None);
+    assert_eq!(
+        https.tls,
+        Some(ServerTls {
+            mode: ServerTlsMode::Simple,
+            certificates: vec![Certificate::Secret("c".into())],
+            ..ServerTls::default()
+        })
+    );
+    assert_eq!(tls.tls, Some(ServerTls::default()));
     assert_eq!(
         (tls.port, tls.protocol, tls.bind.as_str()),
         (8443, Protocol::Tls, "127.0.0.1")
     );
+}
+
+#[test]
+fn the_tls_of_a_server_is_kept_with_where_its_certificates_are() {
+    let lowered = spec(
+        "Gateway",
+        "
+servers:
+- {port: {number: 443, name: a, protocol: HTTPS}, hosts: [a.com], tls: {mode: MUTUAL, credentialName: 'kubernetes://c', minProtocolVersion: TLSV1_3, subjectAltNames: [me]}}
+- {port: {number: 443, name: b, protocol: HTTPS}, hosts: [b.com], tls: {mode: OPTIONAL_MUTUAL, credentialNames: [rsa, ecdsa], caCertCredentialName: clients}}
+- {port: {number: 443, name: c, protocol: TLS}, hosts: [c.com], tls: {mode: MUTUAL, serverCertificate: /c, privateKey: /k, caCertificates: /ca, caCrl: /crl, cipherSuites: [AES128-SHA]}}
+- {port: {number: 443, name: d, protocol: TLS}, hosts: [d.com], tls: {mode: SIMPLE, tlsCertificates: [{serverCertificate: /c, privateKey: /k}]}}
+- {port: {number: 443, name: e, protocol: TLS}, hosts: [e.com], tls: {mode: AUTO_PASSTHROUGH}}
+",
+    );
+    assert!(lowered.unsupported.is_empty(), "{:?}", lowered.unsupported);
+    let Body::Gateway(gateway) = &lowered.resources[0].body else {
+        panic!()
+    };
+    let tls: Vec<_> = gateway.servers.iter().map(|s| s.tls.clone()).collect();
+    let file = Certificate::Files {
+        chain: "/c".into(),
+        private_key: "/k".into(),
+    };
+    let secret = |name: &str| Certificate::Secret(name.into());
+    let expected = [
+        ServerTls {
+            mode: ServerTlsMode::Mutual,
+            certificates: vec![secret("c")],
+            client_ca: Some(ClientCa::Secret("c-cacert".into())),
+            subject_alt_names: vec!["me".into()],
+            min_version: TlsVersion::V1_3,
+            ..ServerTls::default()
+        },
+        ServerTls {
+            mode: ServerTlsMode::OptionalMutual,
+            certificates: vec![secret("rsa"), secret("ecdsa")],
+            client_ca: Some(ClientCa::Secret("clients".into())),
+            ..ServerTls::default()
+        },
+        ServerTls {
+            mode: ServerTlsMode::Mutual,
+            certificates: vec![file.clone()],
+            client_ca: Some(ClientCa::File("/ca".into())),
+            ca_crl: "/crl".into(),
+            cipher_suites: vec!["AES128-SHA".into()],
+            ..ServerTls::default()
+        },
+        ServerTls {
+            mode: ServerTlsMode::Simple,
+            certificates: vec![file],
+            ..ServerTls::default()
+        },
+        ServerTls {
+            mode: ServerTlsMode::AutoPassthrough,
+            ..ServerTls::default()
+        },
+    ];
+    assert_eq!(tls, expected.map(Some));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use lateen_model::gateway::{Gateway, Server, ServerHost};
+use lateen_model::gateway::{Gateway, Server, ServerHost, ServerTlsMode};
 use lateen_model::route::GatewayRef;
 use lateen_model::{HostPattern, ObjectRef, Protocol, selects};
 
@@ -147,8 +147,17 @@ impl<'s> Compiler<'s> {
         };
         let kind = match server.protocol {
             Protocol::Http | Protocol::Http2 | Protocol::Grpc | Protocol::GrpcWeb => Kind::Http,
-            // Servers that end TLS do not come this far: what does is passed through.
-            Protocol::Tls | Protocol::Https => Kind::Sni,
+            Protocol::Tls | Protocol::Https => {
+                let tls = server.tls.as_ref();
+                let mode = tls.map(|tls| tls.mode).unwrap_or_default();
+                if mode != ServerTlsMode::Passthrough {
+                    return Err(format!(
+                        "port {}: TLS is only passed through by this version",
+                        server.port
+                    ));
+                }
+                Kind::Sni
+            }
             Protocol::Tcp => Kind::Tcp,
             Protocol::Udp | Protocol::Unknown => {
                 return Err(format!(

@@ -283,6 +283,7 @@ fn gateway(dice: &mut Dice<'_>, at: usize) -> Resource {
             })
             .collect(),
         https_redirect: dice.once_in(8),
+        tls: None,
     });
     let name = format!("gw{at}");
     let gateway = Gateway {

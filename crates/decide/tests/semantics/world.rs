@@ -241,6 +241,7 @@ pub(crate) fn server(port: u16, hosts: &[&str]) -> Server {
             })
             .collect(),
         https_redirect: false,
+        tls: None,
     }
 }
 

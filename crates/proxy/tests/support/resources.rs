@@ -117,6 +117,7 @@ pub(crate) fn gateway(port: u16) -> Resource {
                     host: HostPattern::Any,
                 }],
                 https_redirect: false,
+                tls: None,
             }],
         }),
     )

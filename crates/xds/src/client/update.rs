@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use lateen_model::endpoint::Endpoints;
+use lateen_model::secret::Secret;
 use lateen_model::service::ServiceKey;
 use lateen_model::workload::Workload;
 use lateen_model::{Host, Resource, ResourceName};
@@ -32,6 +33,11 @@ pub struct Update {
     pub workloads: Vec<Workload>,
     /// Addresses at which nobody lives (any more).
     pub absent_workloads: Vec<IpAddr>,
+    /// Secrets that were asked for.
+    pub secrets: Vec<Secret>,
+    /// Names of Secrets, as `namespace/name`, that do not exist (any more) or that this proxy may
+    /// not have.
+    pub absent_secrets: Vec<String>,
     /// Resources that could not be decoded. The answer names them by itself; the proxy keeps what
     /// it has under their names.
     pub malformed: Vec<Malformed>,
@@ -106,6 +112,8 @@ impl Update {
             && self.removed_endpoints.is_empty()
             && self.workloads.is_empty()
             && self.absent_workloads.is_empty()
+            && self.secrets.is_empty()
+            && self.absent_secrets.is_empty()
     }
 
     pub(super) fn from_wire(kind: Kind, stream: u64, response: DeltaDiscoveryResponse) -> Self {
@@ -146,6 +154,7 @@ impl Update {
             Kind::Config => self.resources.push(proto::decode_resource(name, bytes)?),
             Kind::Endpoints => self.endpoints.push(proto::decode_endpoints(name, bytes)?),
             Kind::Workload => self.workloads.push(proto::decode_workload(name, bytes)?),
+            Kind::Secret => self.secrets.push(proto::decode_secret(name, bytes)?),
         }
         Ok(())
     }
@@ -164,6 +173,7 @@ impl Update {
                         tracing::warn!(%name, "control plane removed a service with no name");
                     }
                 }
+                Kind::Secret => self.absent_secrets.push(name.clone()),
                 Kind::Workload => {
                     if let Ok(address) = name.parse() {
                         self.absent_workloads.push(address);

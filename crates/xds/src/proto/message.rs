@@ -17,6 +17,7 @@ mod resource;
 mod retry;
 mod route;
 mod scalar;
+mod secret;
 mod service;
 
 pub use self::balancer::{
@@ -27,7 +28,7 @@ pub use self::destination::{
     ClientTls, DestinationRule, NumberedPolicy, PortPolicy, RetryBudget, Selector, Subset,
     TrafficPolicy,
 };
-pub use self::gateway::{Gateway, Server, ServerHost};
+pub use self::gateway::{Certificate, ClientCa, Gateway, Server, ServerHost, ServerTls};
 pub use self::http::{
     Abort, AbortWith, CorsPolicy, Delay, Delegate, DirectResponse, Header, HeaderChanges,
     HeaderRules, HttpAction, HttpRule, Mirror, Redirect, RedirectPath, RedirectPort,
@@ -45,6 +46,7 @@ pub use self::route::{
     WeightedDestination,
 };
 pub use self::scalar::{PortPair, SocketAddress, Subnet, Unit};
+pub use self::secret::Secret;
 pub use self::service::{
     DnsEndpoint, DnsEndpoints, Endpoint, Endpoints, ExportTo, Resolution, Service, ServiceKey,
     ServicePort,

@@ -6,7 +6,9 @@ use std::time::Duration;
 use lateen_model::balancer::LocalityLb;
 use lateen_model::destination::{DestinationRule, PortPolicy, Subset, TrafficPolicy};
 use lateen_model::endpoint::{Endpoint, Endpoints, Health};
-use lateen_model::gateway::{Gateway, Server, ServerHost};
+use lateen_model::gateway::{
+    Certificate, ClientCa, Gateway, Server, ServerHost, ServerTls, ServerTlsMode, TlsVersion,
+};
 use lateen_model::http::{HeaderRules, HttpRule};
 use lateen_model::mesh::{AccessLogEncoding, Mesh, OutboundPolicy};
 use lateen_model::proxy::{InboundPort, Proxy, Role};
@@ -14,6 +16,7 @@ use lateen_model::route::{
     Destination, GatewayRef, HttpMatch, L4Match, StringMatch, TcpRule, TlsMatch, TlsRule,
     ValueMatch, VirtualService, WeightedDestination,
 };
+use lateen_model::secret::Secret;
 use lateen_model::service::{
     DnsEndpoint, ExportTo, Registry, Resolution, Service, ServiceKey, ServicePort,
 };
@@ -217,6 +220,26 @@ fn bodies() -> Vec<Body> {
                     host: HostPattern::Any,
                 }],
                 https_redirect: true,
+                tls: Some(ServerTls {
+                    mode: ServerTlsMode::OptionalMutual,
+                    certificates: vec![
+                        Certificate::Secret("credential".into()),
+                        Certificate::Files {
+                            chain: "/etc/chain.pem".into(),
+                            private_key: "/etc/key.pem".into(),
+                        },
+                    ],
+                    client_ca: Some(ClientCa::Secret("credential-cacert".into())),
+                    ca_crl: "/etc/crl.pem".into(),
+                    subject_alt_names: vec!["client".into()],
+                    verify_certificate_spki: vec!["spki".into()],
+                    verify_certificate_hash: vec!["hash".into()],
+                    min_version: TlsVersion::V1_2,
+                    max_version: TlsVersion::V1_3,
+                    cipher_suites: vec!["ECDHE-RSA-AES128-GCM-SHA256".into()],
+                    ecdh_curves: vec!["X25519".into()],
+                    insecure_skip_verify: true,
+                }),
             }],
         }),
     ]
@@ -381,4 +404,21 @@ fn what_an_older_control_plane_does_not_say_takes_its_default() {
         rules.http[0].route[0].headers = None;
     });
     assert_eq!(read, resource);
+}
+
+#[test]
+fn a_secret_comes_back_as_it_was_sent_and_under_its_name_only() {
+    let secret = Secret {
+        namespace: "istio-system".into(),
+        name: "credential".into(),
+        chain: b"chain".to_vec(),
+        private_key: b"key".to_vec(),
+        authorities: b"authorities".to_vec(),
+        revoked: b"revoked".to_vec(),
+        ocsp_staple: vec![1, 2, 3],
+    };
+    let bytes = encode_secret(&secret);
+    assert_eq!(decode_secret("istio-system/credential", &bytes), Ok(secret));
+    let error = decode_secret("other/credential", &bytes).unwrap_err();
+    assert_eq!(error.at, "name");
 }

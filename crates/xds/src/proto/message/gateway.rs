@@ -32,6 +32,56 @@ pub struct Server {
     pub hosts: Vec<ServerHost>,
     #[prost(bool, tag = "7")]
     pub https_redirect: bool,
+    #[prost(message, optional, tag = "8")]
+    pub tls: Option<ServerTls>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct ServerTls {
+    #[prost(int32, tag = "1")]
+    pub mode: i32,
+    #[prost(message, repeated, tag = "2")]
+    pub certificates: Vec<Certificate>,
+    #[prost(message, optional, tag = "3")]
+    pub client_ca: Option<ClientCa>,
+    #[prost(string, tag = "4")]
+    pub ca_crl: String,
+    #[prost(string, repeated, tag = "5")]
+    pub subject_alt_names: Vec<String>,
+    #[prost(string, repeated, tag = "6")]
+    pub verify_certificate_spki: Vec<String>,
+    #[prost(string, repeated, tag = "7")]
+    pub verify_certificate_hash: Vec<String>,
+    #[prost(int32, tag = "8")]
+    pub min_version: i32,
+    #[prost(int32, tag = "9")]
+    pub max_version: i32,
+    #[prost(string, repeated, tag = "10")]
+    pub cipher_suites: Vec<String>,
+    #[prost(string, repeated, tag = "11")]
+    pub ecdh_curves: Vec<String>,
+    #[prost(bool, tag = "12")]
+    pub insecure_skip_verify: bool,
+}
+
+/// A Secret, or two files.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct Certificate {
+    #[prost(string, tag = "1")]
+    pub secret: String,
+    #[prost(string, tag = "2")]
+    pub chain: String,
+    #[prost(string, tag = "3")]
+    pub private_key: String,
+}
+
+/// A Secret, or a file.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct ClientCa {
+    #[prost(string, tag = "1")]
+    pub secret: String,
+    #[prost(string, tag = "2")]
+    pub file: String,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
