@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 60
 help:
 	@echo "make demo    build everything, start a mesh with Bookinfo on this machine, print its URLs"
 	@echo "make test    lint, unit, integration, fuzz (1 min a target) and end-to-end tests"
-	@echo "make soak    fuzzing for ten minutes a target, and a hundred rolling restarts"
+	@echo "make soak    fuzzing for ten minutes a target, floods of a minute, and a hundred rolling restarts"
 	@echo "make bench   measure beside Envoy, HAProxy, nginx and a TCP relay"
 	@echo "make lint    format, sizes, boundaries, clippy"
 	@echo "make clean   remove what was built"
@@ -54,6 +54,8 @@ soak: build
 	@testkit/setup.sh test
 	$(CARGO) build --release -p lateen-echo
 	fuzz/run.sh 600
+	LATEEN_FLOOD_SECONDS=60 LATEEN_BIN_DIR=$(abspath $(BIN)) \
+		$(CARGO) test -p lateen-proxy --test floods -- --nocapture
 	LATEEN_RESTARTS=100 LATEEN_BIN_DIR=$(abspath $(BIN)) \
 		$(CARGO) test -p lateen-e2e --test restarts -- --nocapture --test-threads=1
 

@@ -3,12 +3,14 @@
 //!
 //! The table is data: this crate runs it through the parsers and writers, the proxy sends it over
 //! sockets between a client and an upstream. A case is the bytes of one connection, and says
-//! which requests reach the upstream, and how the connection ends.
+//! which requests reach the upstream, and how the connection ends. What is sent to keep a server of
+//! HTTP/2 busy is in [`h2`].
 
 mod chunked;
 mod connection;
 mod fields;
 mod framing;
+pub mod h2;
 mod host;
 mod limits;
 mod request_line;

@@ -1,16 +1,15 @@
 //! Clients that send what costs work and moves nothing, beside one that behaves.
 
 use lateen_model::Protocol;
+use lateen_wire::corpus::h2::{ENHANCE_YOUR_CALM, FLOODS, Flood, GOAWAY};
 
-use crate::peers::{Client, Raw, Server, frame, get, literal, pseudo, soon, status};
+use crate::peers::{Client, Raw, Server, frame, get, pseudo, soon, status};
 use crate::translate::gateway;
 use crate::world::run;
 
-const ENHANCE_YOUR_CALM: u32 = 11;
-
 /// Sends a flood, made for each round, until the connection takes no more; expects that it is closed
 /// with `ENHANCE_YOUR_CALM` and that a second connection is served all the while.
-fn is_closed(name: &'static str, most: u32, flood: fn(u32) -> Vec<u8>) {
+fn is_closed(flood: &'static Flood) {
     run(async || {
         let world = gateway(Protocol::Http2);
         let mut good = Client::new(world.client()).await;
@@ -31,8 +30,8 @@ fn is_closed(name: &'static str, most: u32, flood: fn(u32) -> Vec<u8>) {
         let mut bad = Raw::new(world.client()).await;
         let mut sent = 0;
         let mut code = None;
-        while code.is_none() && sent < most {
-            if !bad.send(&flood(sent)).await {
+        while code.is_none() && sent < flood.rounds {
+            if !bad.send(&flood.round("shop", sent)).await {
                 break;
             }
             sent += 1;
@@ -40,7 +39,7 @@ fn is_closed(name: &'static str, most: u32, flood: fn(u32) -> Vec<u8>) {
                 let (response, _) = good.open(get("/good"), true).await;
                 assert_eq!(soon(response).await.expect("a response").status(), 200);
                 while let Some(Some((kind, _, _, payload))) = ready_frame(&mut bad).await {
-                    if kind == 7 {
+                    if kind == GOAWAY {
                         code = Some(u32::from_be_bytes(
                             payload[4..8].try_into().expect("a code"),
                         ));
@@ -52,6 +51,7 @@ fn is_closed(name: &'static str, most: u32, flood: fn(u32) -> Vec<u8>) {
         if code.is_none() {
             code = goaway(&mut bad).await;
         }
+        let name = flood.name;
         assert_eq!(code, Some(ENHANCE_YOUR_CALM), "{name} after {sent} rounds");
         let (response, _) = good.open(get("/good"), true).await;
         assert_eq!(soon(response).await.expect("a response").status(), 200);
@@ -67,8 +67,11 @@ async fn ready_frame(raw: &mut Raw) -> Option<Option<(u8, u8, u32, Vec<u8>)>> {
 /// The code of the GOAWAY that comes.
 async fn goaway(raw: &mut Raw) -> Option<u32> {
     while let Some((kind, _, _, payload)) = raw.next().await {
+        if kind != GOAWAY {
+            continue;
+        }
         let code = u32::from_be_bytes(payload.get(4..8)?.try_into().ok()?);
-        if kind == 7 && code != 0 {
+        if code != 0 {
             return Some(code);
         }
     }
@@ -80,83 +83,8 @@ fn headers(stream: u32, flags: u8) -> Vec<u8> {
 }
 
 #[test]
-fn pings() {
-    is_closed("PING", 1000, |_| frame(6, 0, 0, &[0; 8]));
-}
-
-#[test]
-fn settings() {
-    is_closed("SETTINGS", 1000, |_| frame(4, 0, 0, &[0, 3, 0, 0, 0, 100]));
-}
-
-#[test]
-fn priorities() {
-    is_closed("PRIORITY", 2000, |_| frame(2, 0, 1, &[0, 0, 0, 0, 1]));
-}
-
-#[test]
-fn window_updates() {
-    is_closed("WINDOW_UPDATE", 5000, |_| frame(8, 0, 0, &[0, 0, 0, 1]));
-}
-
-#[test]
-fn unknown_frames() {
-    is_closed("an unknown type", 1000, |_| frame(0xbe, 0, 0, &[0; 8]));
-}
-
-#[test]
-fn rapid_resets() {
-    is_closed("RST_STREAM", 2000, |round| {
-        let stream = 2 * round + 1;
-        [headers(stream, 5), frame(3, 0, stream, &[0, 0, 0, 8])].concat()
-    });
-}
-
-#[test]
-fn resets_that_the_server_is_made_to_send() {
-    // A window beyond 2^31-1 makes the receiver reset the stream (CVE-2025-8671).
-    is_closed("made resets", 2000, |round| {
-        let stream = 2 * round + 1;
-        [
-            headers(stream, 4),
-            frame(8, 0, stream, &[0x7f, 0xff, 0xff, 0xff]),
-        ]
-        .concat()
-    });
-}
-
-#[test]
-fn empty_data() {
-    is_closed("empty DATA", 1000, |round| {
-        let data = frame(0, 0, 1, &[]);
-        match round {
-            0 => [headers(1, 4), data].concat(),
-            _ => data,
-        }
-    });
-}
-
-#[test]
-fn continuations_without_end() {
-    is_closed("CONTINUATION", 2000, |round| match round {
-        0 => frame(1, 1, 1, &pseudo()),
-        _ => frame(9, 0, 1, &literal("a", &[b'x'; 100])),
-    });
-}
-
-#[test]
-fn heads_that_grow_when_they_are_decompressed() {
-    // One field of 4,000 bytes in the table, then thousands of references of one byte each.
-    is_closed("an HPACK bomb", 200, |round| {
-        let mut block = pseudo();
-        if round == 0 {
-            block.extend_from_slice(&[0x40, 1, b'a', 0x7f, 0xa1, 0x1e]);
-            block.extend_from_slice(&[b'x'; 4000]);
-        } else {
-            block.extend_from_slice(&[0xbe; 12_000]);
-        }
-        frame(1, 5, 2 * round + 1, &block)
-    });
+fn floods_are_told_to_calm_down_beside_a_client_that_is_served() {
+    FLOODS.iter().for_each(is_closed);
 }
 
 #[test]

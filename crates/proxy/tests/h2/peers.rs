@@ -8,10 +8,13 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
+use lateen_wire::corpus;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use crate::world::Peer;
+
+pub(crate) use corpus::h2::{frame, literal};
 
 /// How long something may take before a test says that it does not come.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -198,41 +201,9 @@ pub(crate) async fn reset(body: &mut SendStream<Bytes>) -> Option<h2::Reason> {
     soon(poll_fn(|cx| body.poll_reset(cx))).await.ok()
 }
 
-/// A frame.
-pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("small").to_be_bytes();
-    let mut frame = vec![length[1], length[2], length[3], kind, flags];
-    frame.extend_from_slice(&stream.to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame
-}
-
-/// A literal field without indexing, for HEADERS by hand.
-pub(crate) fn literal(name: &str, value: &[u8]) -> Vec<u8> {
-    let length = |length: usize| {
-        u8::try_from(length)
-            .ok()
-            .filter(|it| *it < 127)
-            .expect("short")
-    };
-    let mut field = vec![0, length(name.len())];
-    field.extend_from_slice(name.as_bytes());
-    field.push(length(value.len()));
-    field.extend_from_slice(value);
-    field
-}
-
 /// The pseudo headers of a GET of `/` for the host `shop`, by hand.
 pub(crate) fn pseudo() -> Vec<u8> {
-    let fields = [
-        (":method", "GET"),
-        (":scheme", "http"),
-        (":path", "/"),
-        (":authority", "shop"),
-    ];
-    fields
-        .map(|(name, value)| literal(name, value.as_bytes()))
-        .concat()
+    corpus::h2::get("shop")
 }
 
 /// A client that sends frames by hand.
@@ -243,8 +214,7 @@ pub(crate) struct Raw(pub(crate) Peer);
 impl Raw {
     /// Says the preface and empty settings.
     pub(crate) async fn new(mut peer: Peer) -> Self {
-        peer.say(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
-        peer.say(frame(4, 0, 0, &[])).await;
+        peer.say(corpus::h2::greeting()).await;
         Self(peer)
     }
 

@@ -24,10 +24,21 @@ pub(crate) struct Proxy {
     ports: watch::Receiver<HashMap<String, SocketAddr>>,
 }
 
-/// Starts a gateway. Its own ports are free ones, which its log names.
+/// Starts a gateway with two workers. Its own ports are free ones, which its log names.
 pub(crate) fn gateway(control: SocketAddr, data: &Path, more: &[&str]) -> Proxy {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_lateen-proxy"))
-        .args(["gateway", "--bind=127.0.0.1", "--concurrency=2"])
+    let program = Path::new(env!("CARGO_BIN_EXE_lateen-proxy"));
+    start(
+        program,
+        control,
+        data,
+        &[&["--concurrency=2"], more].concat(),
+    )
+}
+
+/// Starts this program as a gateway.
+pub(crate) fn start(program: &Path, control: SocketAddr, data: &Path, more: &[&str]) -> Proxy {
+    let mut child = Command::new(program)
+        .args(["gateway", "--bind=127.0.0.1"])
         .args(["--pod-name=gateway-1", "--instance-ip=127.0.0.1"])
         .args([
             "--health-port=0",
