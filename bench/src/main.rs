@@ -6,6 +6,7 @@
 
 #![allow(clippy::print_stdout, reason = "the table is what this program is for")]
 
+mod flood;
 mod grpc_origin;
 mod h2load;
 mod load;
@@ -56,6 +57,15 @@ enum Command {
         #[arg(long)]
         upstream: u16,
     },
+    /// The clients that flood.
+    Flood {
+        /// The peer's port for HTTP/2.
+        #[arg(long)]
+        port: u16,
+        /// What they send.
+        #[arg(long)]
+        name: String,
+    },
 }
 
 #[derive(clap::Args)]
@@ -72,7 +82,7 @@ struct Run {
     /// Seconds of each measurement.
     #[arg(long, default_value_t = 3)]
     seconds: u64,
-    /// Only workloads whose name contains this.
+    /// Only workloads whose name contains this. `beside` measures every flood, else only some are.
     #[arg(long, default_value = "")]
     only: String,
     /// Only these peers.
@@ -92,6 +102,7 @@ fn main() -> anyhow::Result<()> {
             Command::Run(run) => Box::pin(compare(run)).await,
             Command::Origin { port } => origin::serve(port).await,
             Command::Relay { port, upstream } => relay::serve(port, upstream).await,
+            Command::Flood { port, name } => flood::run(port, flood::named(&name)?).await,
         }
     })
 }
@@ -218,6 +229,9 @@ async fn sample(
         ..load.clone()
     };
     load::run(&warm, folder).await?;
+    let http2 = peer.port(workload::Protocol::Http2);
+    let flooding = workload.beside.map(|flood| flood::start(flood, http2));
+    let _flooding = flooding.transpose()?;
     let family = procfs::family(peer.pid());
     let before = procfs::cpu(&family);
     let began = std::time::Instant::now();

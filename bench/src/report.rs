@@ -5,7 +5,8 @@ use serde::Serialize;
 /// One peer under one load.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
-    /// `h1-{512b,64k}-{saturated,1k,10k}`.
+    /// Protocol, size of the bodies, speed, and the flood beside it, if there is one:
+    /// `h1-512b-1k-beside-rapid-resets` is to be read next to `h1-512b-1k`.
     pub(crate) workload: String,
     /// The peer.
     pub(crate) peer: &'static str,
@@ -39,8 +40,10 @@ pub(crate) struct Results {
 
 /// The table, with CPU per request as a ratio to ours.
 pub(crate) fn table(results: &Results) -> String {
+    let names = results.rows.iter().map(|row| row.workload.len());
+    let width = names.max().unwrap_or(0).max("workload".len());
     let mut text = format!(
-        "{:<19} {:<10} {:>9} {:>7} {:>15} {:>9} {:>8} {:>8} {:>8} {:>9} {:>7}\n",
+        "{:<width$} {:<10} {:>9} {:>7} {:>15} {:>9} {:>8} {:>8} {:>8} {:>9} {:>7}\n",
         "workload",
         "peer",
         "cpu µs/r",
@@ -66,7 +69,7 @@ pub(crate) fn table(results: &Results) -> String {
             .map_or_else(|| "-".into(), |count| format!("{count:.2}"));
         let spread = format!("{:.1}-{:.1}", row.cpu_us_spread[0], row.cpu_us_spread[1]);
         text.push_str(&format!(
-            "{:<19} {:<10} {:>9.2} {ratio:>7} {spread:>15} {:>9.0} {:>8} {:>8} {:>8.1} {syscalls:>9} {:>7}\n",
+            "{:<width$} {:<10} {:>9.2} {ratio:>7} {spread:>15} {:>9.0} {:>8} {:>8} {:>8.1} {syscalls:>9} {:>7}\n",
             row.workload, row.peer, row.cpu_us_per_request, row.rps, row.p50_us, row.p99_us, row.rss_mb, row.errors
         ));
     }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use lateen_wire::corpus::h2::{FLOODS, Flood};
+
+use crate::flood;
 use crate::peers::Peer;
 
 /// One load that every peer gets.
@@ -21,6 +24,8 @@ pub(crate) struct Workload {
     pub(crate) rate: Option<u32>,
     /// How long each measurement takes.
     pub(crate) duration: Duration,
+    /// What others send meanwhile.
+    pub(crate) beside: Option<&'static Flood>,
 }
 
 /// What a client speaks.
@@ -40,6 +45,9 @@ pub(crate) const HOST: &str = "bench.example";
 pub(crate) const GRPC_HOST: &str = "grpc.example";
 /// The sizes of the route tables that are compared.
 pub(crate) const ROUTES: [usize; 2] = [10, 10_000];
+/// The floods that every run has: of frames that are answered, of streams, and of heads. Each costs a
+/// minute; all of them are measured where it is asked for.
+const BESIDE: [&str; 3] = ["pings", "rapid-resets", "continuations-without-end"];
 
 /// Every workload whose name contains `only`.
 pub(crate) fn all(only: &str, seconds: u64) -> Vec<Workload> {
@@ -59,6 +67,7 @@ pub(crate) fn all(only: &str, seconds: u64) -> Vec<Workload> {
                 body,
                 rate,
                 duration,
+                beside: None,
             });
         }
         list.push(Workload {
@@ -69,6 +78,7 @@ pub(crate) fn all(only: &str, seconds: u64) -> Vec<Workload> {
             body,
             rate: None,
             duration,
+            beside: None,
         });
     }
     list.push(Workload {
@@ -79,6 +89,7 @@ pub(crate) fn all(only: &str, seconds: u64) -> Vec<Workload> {
         body: 512,
         rate: None,
         duration,
+        beside: None,
     });
     for routes in ROUTES {
         list.push(Workload {
@@ -89,10 +100,30 @@ pub(crate) fn all(only: &str, seconds: u64) -> Vec<Workload> {
             body: 512,
             rate: None,
             duration,
+            beside: None,
         });
     }
+    list.extend(beside_floods(only, duration));
     list.retain(|workload| workload.name.contains(only));
     list
+}
+
+/// The load of a thousand requests a second beside each of the floods that are wanted.
+fn beside_floods(only: &str, duration: Duration) -> impl Iterator<Item = Workload> {
+    let wanted = FLOODS.iter().filter(move |flood| {
+        let name = flood::slug(flood);
+        BESIDE.contains(&name.as_str()) || only.contains("beside")
+    });
+    wanted.map(move |flood| Workload {
+        name: format!("h1-512b-1k-beside-{}", flood::slug(flood)),
+        protocol: Protocol::Http1,
+        host: HOST.into(),
+        path: "/512".into(),
+        body: 512,
+        rate: Some(1_000),
+        duration,
+        beside: Some(flood),
+    })
 }
 
 /// The host with this many routes.
@@ -116,11 +147,13 @@ impl Workload {
     }
 
     /// Answers whether a peer can be measured so: the relay does not translate, and the tables of
-    /// routes are compared with each other, not with peers.
+    /// routes are compared with each other, not with peers, and it takes floods for bytes.
     pub(crate) fn is_for(&self, peer: Peer) -> bool {
         match peer {
             Peer::Lateen => true,
-            Peer::TcpRelay => self.protocol == Protocol::Http1 && self.host == HOST,
+            Peer::TcpRelay => {
+                self.protocol == Protocol::Http1 && self.host == HOST && self.beside.is_none()
+            }
             Peer::Envoy | Peer::Haproxy | Peer::Nginx => {
                 self.host == HOST || self.host == GRPC_HOST
             }

@@ -214,6 +214,7 @@ fn gateway(port: u16) -> Gateway {
         bind: "127.0.0.1".into(),
         hosts: vec![any],
         https_redirect: false,
+        tls: None,
     };
     Gateway {
         namespace: NAMESPACE.into(),
