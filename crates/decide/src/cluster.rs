@@ -25,7 +25,7 @@ pub use self::endpoint::{Endpoint, Load};
 pub use self::endpoints::EndpointSet;
 pub use self::explain::LeftOut;
 pub use self::pick::Pick;
-pub use self::policy::{HttpVersion, Policy};
+pub use self::policy::{HttpVersion, IdleTimeout, Policy};
 pub use self::usage::{Counted, Limits, Permit, Usage};
 
 use crate::outlier::{Millis, Outcome};

@@ -38,6 +38,8 @@ pub enum Reason {
     UnsupportedVersion,
     /// The stream was idle for too long.
     StreamIdleTimeout,
+    /// The connection reached the age that its destination allows.
+    ConnectionDurationLimit,
     /// The destination is unknown and the mesh allows only registered ones.
     BlackHole,
     /// The request loops: its original destination is the proxy itself.
@@ -56,7 +58,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for tables and documentation.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::NoRoute,
         Self::NoCluster,
         Self::NoHealthyUpstream,
@@ -72,6 +74,7 @@ impl Reason {
         Self::UnknownTransferCoding,
         Self::UnsupportedVersion,
         Self::StreamIdleTimeout,
+        Self::ConnectionDurationLimit,
         Self::BlackHole,
         Self::Loop,
         Self::Overload,
@@ -98,6 +101,7 @@ impl Reason {
             | Self::UnknownTransferCoding
             | Self::UnsupportedVersion => "DPE",
             Self::StreamIdleTimeout => "SI",
+            Self::ConnectionDurationLimit => "DT",
             Self::Overload => "OM",
             Self::RetryLimitExceeded => "URX",
             Self::FaultAbort => "FI",
@@ -128,6 +132,7 @@ impl Reason {
             Self::UnknownTransferCoding => "http1.invalid_transfer_encoding",
             Self::UnsupportedVersion => "http1.unsupported_version",
             Self::StreamIdleTimeout => "stream_idle_timeout",
+            Self::ConnectionDurationLimit => "max_connection_duration_reached",
             Self::BlackHole | Self::DirectResponse => "direct_response",
             Self::Loop => "loop",
             Self::Overload => "overload",
@@ -160,6 +165,7 @@ impl Reason {
             | Self::FaultAbort
             | Self::FaultDelay
             | Self::DirectResponse
+            | Self::ConnectionDurationLimit
             | Self::DownstreamConnectionTermination => 0,
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use lateen_decide::cluster::Load;
+use lateen_decide::cluster::{IdleTimeout, Load};
 use lateen_decide::{Counted, Outcome, Permit, Upstream, Usage};
 use lateen_model::Reason;
 use lateen_model::pool::TcpKeepalive;
@@ -25,7 +25,7 @@ use crate::side::Side;
 use crate::transport::Read;
 use crate::upstream::{self, Active, Owner};
 use crate::worker::Worker;
-use relay::{End, Moved};
+use relay::{End, Limits, Moved};
 
 /// A connection to carry: everything that outlives the plan by which it was decided.
 struct Course {
@@ -41,8 +41,10 @@ struct Target {
     load: Option<Arc<Load>>,
     connect_timeout: Duration,
     keepalive: Option<TcpKeepalive>,
-    /// How long it may be silent, if it may not be so for ever.
-    idle: Option<Duration>,
+    /// How long it may be silent.
+    idle: IdleTimeout,
+    /// How old it may get; any age if unset.
+    age: Option<Duration>,
     permit: Permit<Arc<Usage>>,
 }
 
@@ -152,10 +154,12 @@ async fn run(
             let _active = load.map(Active::begin);
             let remote = target.map(|target| target.key.address);
             upstream_addresses = remote.zip(upstream.transport.local_addr());
-            let own = worker.profile.timeouts.tcp_idle;
-            let idle = target.and_then(|target| target.idle);
-            let idle = idle.map_or(own, |idle| idle.min(own));
-            let end = relay::relay(&mut side, &mut upstream, &worker.buffers, idle, |moved| {
+            let idle = target.map_or(IdleTimeout::Default, |target| target.idle);
+            let limits = Limits {
+                idle: idle.or(worker.profile.timeouts.tcp_idle),
+                age: target.and_then(|target| target.age),
+            };
+            let end = relay::relay(&mut side, &mut upstream, &worker.buffers, limits, |moved| {
                 opened.sent(moved.sent);
                 opened.received(moved.received);
                 total.sent += moved.sent;
@@ -164,6 +168,7 @@ async fn run(
             .await;
             match end {
                 End::Closed | End::Idle => None,
+                End::Old => Some(Reason::ConnectionDurationLimit),
                 End::Downstream(_) => Some(Reason::DownstreamConnectionTermination),
                 End::Upstream(_) => Some(Reason::UpstreamConnectionTermination),
             }
@@ -277,6 +282,7 @@ impl Target {
             connect_timeout: policy.connect_timeout,
             keepalive: policy.keepalive.clone(),
             idle: policy.tcp_idle_timeout,
+            age: policy.max_connection_duration,
             permit: permit.into_owned(),
         })
     }

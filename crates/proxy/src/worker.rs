@@ -209,7 +209,7 @@ impl Worker {
                 Owner::Port(port) => Some(&view.plan.inbound(port).policy),
             };
             match policy {
-                Some(policy) => policy.http_idle_timeout.map(|it| it.min(own)),
+                Some(policy) => policy.http_idle_timeout.or(own),
                 None => Some(own),
             }
         };

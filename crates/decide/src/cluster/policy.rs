@@ -13,6 +13,17 @@ use lateen_model::tls::ClientTls;
 use super::usage::Limits;
 use crate::outlier::Detection;
 
+/// How long something may be idle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdleTimeout {
+    /// As long as the proxy's own settings say.
+    Default,
+    /// For ever.
+    Never,
+    /// This long, whatever the proxy's own settings say.
+    After(Duration),
+}
+
 /// How the data path talks to the endpoints of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -22,10 +33,10 @@ pub struct Policy {
     pub keepalive: Option<TcpKeepalive>,
     /// How old a connection may get; any age if unset.
     pub max_connection_duration: Option<Duration>,
-    /// How long a connection that is carried as bytes may be silent; for ever if unset.
-    pub tcp_idle_timeout: Option<Duration>,
-    /// How long a connection of the HTTP pool may be unused; for ever if unset.
-    pub http_idle_timeout: Option<Duration>,
+    /// How long a connection that is carried as bytes may be silent.
+    pub tcp_idle_timeout: IdleTimeout,
+    /// How long a connection of the HTTP pool may be unused.
+    pub http_idle_timeout: IdleTimeout,
     /// How many requests a connection takes; any number if unset.
     pub max_requests_per_connection: Option<NonZeroU32>,
     /// The version of HTTP that the upstream gets.
@@ -53,9 +64,6 @@ pub enum HttpVersion {
     #[default]
     Client,
 }
-
-/// What Envoy takes where nothing is said.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 // === impl Policy ===
 
@@ -92,8 +100,25 @@ impl Policy {
 }
 
 /// Zero turns the timeout off.
-fn idle(written: Option<Duration>) -> Option<Duration> {
-    Some(written.unwrap_or(IDLE_TIMEOUT)).filter(|timeout| !timeout.is_zero())
+fn idle(written: Option<Duration>) -> IdleTimeout {
+    match written {
+        None => IdleTimeout::Default,
+        Some(Duration::ZERO) => IdleTimeout::Never,
+        Some(timeout) => IdleTimeout::After(timeout),
+    }
+}
+
+// === impl IdleTimeout ===
+
+impl IdleTimeout {
+    /// The timeout where `default` is the proxy's own; for ever if none.
+    pub fn or(self, default: Duration) -> Option<Duration> {
+        match self {
+            Self::Default => Some(default),
+            Self::Never => None,
+            Self::After(timeout) => Some(timeout),
+        }
+    }
 }
 
 /// Zero is the same as nothing for Istio's numbers.

@@ -1,6 +1,7 @@
 //! Clusters and their endpoints.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use lateen_model::balancer::{Algorithm, HashKey, HashTable, LoadBalancer};
 use lateen_model::endpoint::Health;
@@ -9,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::Fields;
 use crate::cluster::{
-    Cluster, ClusterId, Counted, Endpoint, HttpVersion, Limits, Policy, ServiceLabels, Upstream,
+    Cluster, ClusterId, Counted, Endpoint, HttpVersion, IdleTimeout, Limits, Policy, ServiceLabels,
+    Upstream,
 };
 use crate::outlier::Millis;
 
@@ -128,12 +130,21 @@ fn load_balancer(balancer: &LoadBalancer) -> Value {
     fields.finish()
 }
 
+/// A timeout as a rule writes it; nothing if it is left to the proxy.
+fn written(timeout: IdleTimeout) -> Option<Duration> {
+    match timeout {
+        IdleTimeout::Default => None,
+        IdleTimeout::Never => Some(Duration::ZERO),
+        IdleTimeout::After(timeout) => Some(timeout),
+    }
+}
+
 fn policy(policy: &Policy) -> Value {
     let mut fields = Fields::default();
     fields.set("connectTimeout", super::duration(policy.connect_timeout));
     fields.set_duration("maxConnectionDuration", policy.max_connection_duration);
-    fields.set_duration("tcpIdleTimeout", policy.tcp_idle_timeout);
-    fields.set_duration("httpIdleTimeout", policy.http_idle_timeout);
+    fields.set_duration("tcpIdleTimeout", written(policy.tcp_idle_timeout));
+    fields.set_duration("httpIdleTimeout", written(policy.http_idle_timeout));
     let per_connection = policy.max_requests_per_connection;
     fields.set_if(
         "maxRequestsPerConnection",

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lateen_decide::cluster::{HttpVersion, Limits, Policy};
+use lateen_decide::cluster::{HttpVersion, IdleTimeout, Limits, Policy};
 use lateen_decide::{Cluster, Counted, Endpoint, Millis, Outcome, Permit, Pick, Upstream};
 use lateen_model::balancer::{Algorithm, Distribute, LoadBalancer, LocalityLb};
 use lateen_model::destination::{DestinationRule, PortPolicy, RetryBudget, TrafficPolicy};
@@ -66,7 +66,7 @@ fn detection() -> OutlierDetection {
     }
 }
 
-const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
+const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
 fn without_a_rule_nothing_is_limited_and_the_mesh_says_how_long_a_connect_may_take() {
@@ -76,7 +76,7 @@ fn without_a_rule_nothing_is_limited_and_the_mesh_says_how_long_a_connect_may_ta
     assert_eq!(plain.limits, Limits::default());
     assert_eq!(
         (plain.tcp_idle_timeout, plain.http_idle_timeout),
-        (HOUR, HOUR)
+        (IdleTimeout::Default, IdleTimeout::Default)
     );
     assert_eq!(plain.max_connection_duration, None);
     assert_eq!(plain.outlier_detection, None);
@@ -107,18 +107,21 @@ fn a_zero_turns_idle_timeouts_off_and_other_numbers_to_their_defaults() {
     };
     world.rules("dr", with(pool(tcp.clone(), http.clone())));
     let off = policy(&mut world);
-    assert_eq!((off.tcp_idle_timeout, off.http_idle_timeout), (None, None));
+    assert_eq!(
+        (off.tcp_idle_timeout, off.http_idle_timeout),
+        (IdleTimeout::Never, IdleTimeout::Never)
+    );
     assert_eq!(off.limits, Limits::default());
     assert_eq!(off.max_requests_per_connection, None);
     let http = HttpPool {
-        idle_timeout: HOUR,
+        idle_timeout: Some(HOUR),
         ..http
     };
     world.rules("dr", with(pool(tcp, http)));
     let over = policy(&mut world);
     assert_eq!(
         (over.tcp_idle_timeout, over.http_idle_timeout),
-        (None, HOUR)
+        (IdleTimeout::Never, IdleTimeout::After(HOUR))
     );
 }
 

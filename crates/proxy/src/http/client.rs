@@ -159,9 +159,12 @@ impl Client {
     /// Carries bytes between the client and the upstream that switched protocols.
     pub(super) async fn tunnel(mut self, mut upstream: Connection) {
         let _tunnel = self.worker.activity.tunnels.enter();
-        let idle = self.worker.profile.timeouts.tcp_idle;
+        let limits = relay::Limits {
+            idle: Some(self.worker.profile.timeouts.tcp_idle),
+            age: None,
+        };
         let buffers = &self.worker.buffers;
-        relay::relay(&mut self.side, &mut upstream.side, buffers, idle, |_| {}).await;
+        relay::relay(&mut self.side, &mut upstream.side, buffers, limits, |_| {}).await;
     }
 }
 

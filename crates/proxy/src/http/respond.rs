@@ -328,6 +328,7 @@ fn words(reason: Reason) -> &'static [u8] {
         | Reason::FaultAbort
         | Reason::FaultDelay
         | Reason::DirectResponse
+        | Reason::ConnectionDurationLimit
         | Reason::DownstreamConnectionTermination => b"",
     }
 }

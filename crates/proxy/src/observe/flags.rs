@@ -14,8 +14,9 @@ pub struct Flags {
 }
 
 /// Envoy's flags in the order in which it writes them.
-const ORDER: [&str; 15] = [
-    "UH", "UT", "UF", "UC", "UO", "NR", "DI", "FI", "DC", "URX", "SI", "DPE", "UPE", "NC", "OM",
+const ORDER: [&str; 16] = [
+    "UH", "UT", "UF", "UC", "UO", "NR", "DI", "FI", "DC", "URX", "SI", "DPE", "DT", "UPE", "NC",
+    "OM",
 ];
 
 // === impl Flags ===

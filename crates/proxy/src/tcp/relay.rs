@@ -22,10 +22,21 @@ pub enum End {
     Closed,
     /// Nothing moved for too long.
     Idle,
+    /// It reached the age that it may get.
+    Old,
     /// The client's connection failed.
     Downstream(io::Error),
     /// The upstream's connection failed.
     Upstream(io::Error),
+}
+
+/// How long a relay may last; for ever where nothing is set.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Limits {
+    /// Without a byte in either direction.
+    pub idle: Option<Duration>,
+    /// From its beginning.
+    pub age: Option<Duration>,
 }
 
 /// What was carried.
@@ -52,19 +63,26 @@ enum Failed {
     Sink(io::Error),
 }
 
-/// Carries bytes until both directions have ended, one failed, or nothing moved for `idle`.
+/// Carries bytes until both directions have ended, one failed, or a limit is reached.
 /// `progress` is told whenever bytes have moved.
 pub async fn relay(
     client: &mut Side,
     upstream: &mut Side,
     pool: &Pool,
-    idle: Duration,
+    limits: Limits,
     mut progress: impl FnMut(Moved),
 ) -> End {
     let mut up = Direction::Open;
     let mut down = Direction::Open;
     let mut deadline = Deadline::default();
-    deadline.set(clock::now().checked_add(idle));
+    let after = |limit: Option<Duration>| clock::now().checked_add(limit?);
+    let old = after(limits.age);
+    // The earlier of the two.
+    let next = || match (after(limits.idle), old) {
+        (Some(idle), Some(old)) => Some(idle.min(old)),
+        (idle, old) => idle.or(old),
+    };
+    deadline.set(next());
     let end = poll_fn(|cx| {
         let mut moved = Moved::default();
         let sent = poll_direction(
@@ -85,7 +103,7 @@ pub async fn relay(
         );
         if moved != Moved::default() {
             progress(moved);
-            deadline.set(clock::now().checked_add(idle));
+            deadline.set(next());
         }
         match (sent, got) {
             (Poll::Ready(Err(Failed::Source(error))), _)
@@ -93,7 +111,13 @@ pub async fn relay(
             (Poll::Ready(Err(Failed::Sink(error))), _)
             | (_, Poll::Ready(Err(Failed::Source(error)))) => Poll::Ready(End::Upstream(error)),
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(End::Closed),
-            (Poll::Pending, _) | (_, Poll::Pending) => deadline.poll(cx).map(|()| End::Idle),
+            (Poll::Pending, _) | (_, Poll::Pending) => deadline.poll(cx).map(|()| {
+                if old.is_some_and(|old| old <= clock::now()) {
+                    End::Old
+                } else {
+                    End::Idle
+                }
+            }),
         }
     })
     .await;
@@ -103,7 +127,7 @@ pub async fn relay(
         // A reset on one side is a reset on the other: an orderly close would look like success.
         End::Downstream(_) => upstream.transport.reset_on_drop(),
         End::Upstream(_) => client.transport.reset_on_drop(),
-        End::Closed | End::Idle => {}
+        End::Closed | End::Idle | End::Old => {}
     }
     end
 }
@@ -157,7 +181,14 @@ mod tests {
 
     use super::*;
 
-    const HOUR: Duration = Duration::from_secs(3600);
+    const IDLE_HOUR: Limits = idle(3600);
+
+    const fn idle(seconds: u64) -> Limits {
+        Limits {
+            idle: Some(Duration::from_secs(seconds)),
+            age: None,
+        }
+    }
 
     fn sides(capacity: usize) -> (DuplexStream, Side, Side, DuplexStream) {
         let (client, near) = duplex(capacity);
@@ -175,7 +206,7 @@ mod tests {
         let (mut client, mut near, mut far, mut server) = sides(64);
         let pool = Pool::default();
         let mut total = Moved::default();
-        let relayed = relay(&mut near, &mut far, &pool, HOUR, |moved| {
+        let relayed = relay(&mut near, &mut far, &pool, IDLE_HOUR, |moved| {
             total.received += moved.received;
             total.sent += moved.sent;
         });
@@ -206,7 +237,7 @@ mod tests {
     async fn a_slow_reader_slows_its_writer_down() {
         let (mut client, mut near, mut far, mut server) = sides(1024);
         let pool = Pool::default();
-        let relayed = relay(&mut near, &mut far, &pool, HOUR, |_| {});
+        let relayed = relay(&mut near, &mut far, &pool, IDLE_HOUR, |_| {});
         let talk = async {
             let flood = vec![7; 1 << 20];
             let written = tokio::time::timeout(Duration::from_secs(1), client.write_all(&flood));
@@ -226,7 +257,32 @@ mod tests {
     async fn a_relay_ends_when_nothing_moves() {
         let (_client, mut near, mut far, _server) = sides(64);
         let pool = Pool::default();
-        let end = relay(&mut near, &mut far, &pool, Duration::from_secs(9), |_| {}).await;
+        let end = relay(&mut near, &mut far, &pool, idle(9), |_| {}).await;
         assert!(matches!(end, End::Idle), "{end:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_relay_that_is_always_busy_ends_when_it_is_too_old() {
+        let (mut client, mut near, mut far, mut server) = sides(64);
+        let pool = Pool::default();
+        let limits = Limits {
+            idle: Some(Duration::from_secs(2)),
+            age: Some(Duration::from_secs(5)),
+        };
+        let started = clock::now();
+        let relayed = relay(&mut near, &mut far, &pool, limits, |_| {});
+        let talk = async {
+            let mut byte = [0];
+            while client.write_all(b".").await.is_ok() && server.read_exact(&mut byte).await.is_ok()
+            {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let end = tokio::select! {
+            end = relayed => end,
+            () = talk => panic!("the talk ended first"),
+        };
+        assert!(matches!(end, End::Old), "{end:?}");
+        assert_eq!(clock::now() - started, Duration::from_secs(5));
     }
 }

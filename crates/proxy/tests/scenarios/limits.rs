@@ -7,6 +7,8 @@ use lateen_model::Protocol;
 use lateen_model::destination::PortPolicy;
 use lateen_model::http::HttpRule;
 use lateen_model::pool::{ConnectionPool, HttpPool, TcpPool};
+use lateen_model::proxy::Role;
+use lateen_proxy::settings::Timeouts;
 use tokio::time::Instant;
 
 use crate::world::{GET, OK, World, field, run, to};
@@ -376,6 +378,72 @@ fn a_connection_that_is_carried_as_bytes_is_closed_after_the_time_without_any() 
         db.say("me too").await;
         client.hear("me too").await;
         tokio::time::sleep(Duration::from_secs(11)).await;
+        client.hear_end().await;
+        db.hear_end().await;
+    });
+}
+
+#[test]
+fn the_idle_time_of_a_rule_holds_whatever_the_proxys_own_is() {
+    run(async || {
+        let minute = Duration::from_secs(60);
+        let mut world = World::new(
+            Role::Sidecar,
+            Timeouts {
+                tcp_idle: minute,
+                upstream_idle: minute,
+                ..Timeouts::default()
+            },
+        );
+        let of = |idle_timeout| TcpPool {
+            idle_timeout: Some(idle_timeout),
+            ..TcpPool::default()
+        };
+        world.service("db", Protocol::Tcp, &["10.0.1.9"]).policy(
+            "db",
+            policy(of(Duration::from_secs(7200)), HttpPool::default()),
+        );
+        world
+            .service("log", Protocol::Tcp, &["10.0.1.8"])
+            .policy("log", policy(of(Duration::ZERO), HttpPool::default()));
+        let mut client = world.application("10.96.0.2:80");
+        client.say("hello").await;
+        let mut db = world.upstream().await;
+        db.hear("hello").await;
+        let mut writer = world.application("10.96.0.3:80");
+        writer.say("line").await;
+        let mut log = world.upstream().await;
+        log.hear("line").await;
+        tokio::time::sleep(Duration::from_secs(7199)).await;
+        client.say("still here").await;
+        db.hear("still here").await;
+        tokio::time::sleep(Duration::from_secs(7201)).await;
+        client.hear_end().await;
+        writer.say("last line").await;
+        log.hear("last line").await;
+    });
+}
+
+#[test]
+fn a_connection_that_is_carried_as_bytes_gets_no_older_than_it_may() {
+    run(async || {
+        let mut world = World::sidecar();
+        let tcp = TcpPool {
+            max_connection_duration: Some(Duration::from_secs(5)),
+            ..TcpPool::default()
+        };
+        world
+            .service("db", Protocol::Tcp, &["10.0.1.9"])
+            .policy("db", policy(tcp, HttpPool::default()));
+        let mut client = world.application("10.96.0.2:80");
+        client.say("0").await;
+        let mut db = world.upstream().await;
+        db.hear("0").await;
+        for second in ["1", "2", "3", "4"] {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            client.say(second).await;
+            db.hear(second).await;
+        }
         client.hear_end().await;
         db.hear_end().await;
     });
