@@ -10,7 +10,7 @@ use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ::h2::server::{Builder, Connection, SendResponse};
@@ -181,10 +181,13 @@ async fn draining(worker: &Worker, origin: Origin) {
 fn spawn(
     worker: &Rc<Worker>,
     request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    mut respond: SendResponse<Bytes>,
     origin: Origin,
     watch: &Rc<Watch>,
 ) {
+    if is_reset(&mut respond) {
+        return;
+    }
     let key = || websocket::key(&worker.random);
     match Stream::new(request, respond, Rc::clone(watch), key) {
         Ok(stream) => {
@@ -216,4 +219,11 @@ async fn linger(mut transport: Transport) {
     });
     // A client that goes on sending has had its time.
     let _ = tokio::time::timeout(LINGER, read).await;
+}
+
+/// Whether a stream is over before anything was made of it, as those of rapid resets are: nothing is
+/// chosen, dialled or counted for it.
+fn is_reset(respond: &mut SendResponse<Bytes>) -> bool {
+    let mut nobody = Context::from_waker(Waker::noop());
+    respond.poll_reset(&mut nobody).is_ready()
 }

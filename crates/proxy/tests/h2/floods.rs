@@ -1,7 +1,7 @@
 //! Clients that send what costs work and moves nothing, beside one that behaves.
 
 use lateen_model::Protocol;
-use lateen_wire::corpus::h2::{ENHANCE_YOUR_CALM, FLOODS, Flood, GOAWAY};
+use lateen_wire::corpus::h2::{ENHANCE_YOUR_CALM, FLOODS, Flood, GOAWAY, PING};
 
 use crate::peers::{Client, Raw, Server, frame, get, pseudo, soon, status};
 use crate::translate::gateway;
@@ -85,6 +85,22 @@ fn headers(stream: u32, flags: u8) -> Vec<u8> {
 #[test]
 fn floods_are_told_to_calm_down_beside_a_client_that_is_served() {
     FLOODS.iter().for_each(is_closed);
+}
+
+#[test]
+fn nothing_is_dialled_for_streams_that_are_reset_at_once() {
+    run(async || {
+        let world = gateway(Protocol::Http2);
+        let resets = |flood: &&Flood| flood.name.contains("resets");
+        for flood in FLOODS.iter().filter(resets) {
+            let mut raw = Raw::new(world.client()).await;
+            let rounds = (0..10).flat_map(|round| flood.round("shop", round));
+            let bytes = rounds.chain(frame(PING, 0, 0, &[1; 8]));
+            assert!(raw.send(&bytes.collect::<Vec<_>>()).await);
+            while raw.next().await.expect("an answer").0 != PING {}
+        }
+        assert_eq!(world.dialled(), 0);
+    });
 }
 
 #[test]
