@@ -17,6 +17,8 @@ use tokio::time::timeout;
 const ADMIN_PORT: u16 = 15000;
 /// The container of a proxy.
 const PROXY: &str = "istio-proxy";
+/// The longest value of a label.
+const MOST_LABEL: usize = 63;
 /// How long a page may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -68,7 +70,7 @@ impl Name {
         candidates
     }
 
-    /// The pod, or the best one of a Deployment of this name.
+    /// The pod, or the best one of a Deployment of this name, or of those whose label `app` says so.
     pub(crate) async fn find(&self, client: &Client, default: &str) -> anyhow::Result<Pod> {
         let candidates = self.candidates(default);
         for (name, namespace) in &candidates {
@@ -84,12 +86,18 @@ impl Name {
             if let Some(pod) = of_deployment(client, namespace, name).await? {
                 return Ok(pod);
             }
+            if !self.is_deployment
+                && name.len() <= MOST_LABEL
+                && let Some(pod) = of_app(client, namespace, name).await?
+            {
+                return Ok(pod);
+            }
         }
         let (name, namespace) = &candidates[0];
         let what = if self.is_deployment {
             "deployment with pods"
         } else {
-            "pod or deployment"
+            "pod, deployment or label `app`"
         };
         let known = with_proxies(client, namespace).await?;
         let known = match known.as_slice() {
@@ -114,10 +122,26 @@ async fn of_deployment(
     };
     let selector = Selector::try_from(spec.selector)
         .with_context(|| format!("the selector of deployment {namespace}/{name}"))?;
+    best(client, namespace, &selector).await
+}
+
+/// The pod of an application that most likely answers.
+async fn of_app(client: &Client, namespace: &str, name: &str) -> anyhow::Result<Option<Pod>> {
+    let app = ("app".to_owned(), name.to_owned());
+    best(client, namespace, &Selector::from_iter([app])).await
+}
+
+/// The pod that most likely answers among those that a selector chooses.
+async fn best(
+    client: &Client,
+    namespace: &str,
+    selector: &Selector,
+) -> anyhow::Result<Option<Pod>> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let list = pods
-        .list(&ListParams::default().labels_from(&selector))
-        .await?;
+        .list(&ListParams::default().labels_from(selector))
+        .await;
+    let list = list.with_context(|| format!("cannot list the pods of {namespace}"))?;
     Ok(list.items.into_iter().max_by_key(rank))
 }
 

@@ -93,6 +93,15 @@ impl Mesh {
         checked(&mut self.command("lateen"), arguments)
     }
 
+    /// Runs `lateen` and returns how it ended, whatever that is.
+    pub fn try_lateen(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        Ok(self
+            .command("lateen")
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()?)
+    }
+
     /// Runs `kubectl` and returns what it printed; fails if it does.
     pub fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
         checked(&mut self.command("kubectl"), arguments)

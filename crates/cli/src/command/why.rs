@@ -47,7 +47,7 @@ const KINDS: [(&str, &str, &str, &str); 6] = [
 pub(crate) struct Why {
     /// The URL, as the caller would write it; http, https or tcp.
     url: String,
-    /// Who calls: a pod, a deployment, with -f also the value of a label `app` or
+    /// Who calls: a pod, a deployment or the value of a label `app`; with -f also
     /// `namespace/key=value,…`.
     #[arg(long, value_name = "POD_OR_DEPLOY[.NAMESPACE]")]
     from: String,
