@@ -30,17 +30,39 @@ RUSTFLAGS="--cfg fuzzing -Cdebug-assertions=on -Coverflow-checks=on -Ccodegen-un
     cargo build -q --release -p lateen-fuzz --features libfuzzer $bins --target "$host" \
     --target-dir "$directory"
 
-for target in $targets; do
+# Fuzzes one target and tells what came of it.
+fuzz() {
+    target=$1
     corpus=$directory/corpus/$target
     findings=$directory/findings/$target
     mkdir -p "$corpus" "$findings" "$directory/seeds/$target"
-    echo "fuzzing $target for $seconds s"
     if ! "$directory/$host/release/$target" "$corpus" "$directory/seeds/$target" \
         -max_total_time="$seconds" -timeout=1 -rss_limit_mb=512 -max_len=4096 \
         -artifact_prefix="$findings/" -print_final_stats=1 >"$findings/log" 2>&1; then
         tail -40 "$findings/log"
         echo "$target: a finding, see $findings" >&2
-        exit 1
+        return 1
     fi
-    grep -E 'DONE|number_of_executed_units' "$findings/log"
+    grep -E 'DONE|number_of_executed_units' "$findings/log" | sed "s/^/$target: /"
+}
+
+# As many at once as there are processors.
+# What a shell starts in the background does not hear of Ctrl-C.
+trap 'trap - INT TERM; kill 0' INT TERM
+processors=$(nproc 2>/dev/null || echo 1)
+running=
+found=0
+settle() {
+    for process in $running; do
+        wait "$process" || found=1
+    done
+    running=
+}
+for target in $targets; do
+    echo "fuzzing $target for $seconds s"
+    fuzz "$target" &
+    running="$running $!"
+    [ "$(echo "$running" | wc -w)" -lt "$processors" ] || settle
 done
+settle
+exit "$found"
