@@ -84,6 +84,7 @@ fn changes(ports: Ports, content: Content) -> Vec<Change> {
             locality: String::new(),
             is_meshed: false,
             service_account: String::new(),
+            hostname: String::new(),
         };
         let endpoints = Endpoints {
             service: key(host),
@@ -142,6 +143,7 @@ fn bodies(ports: Ports, content: Content) -> Vec<(String, Body)> {
         locality: String::new(),
         inbound: Vec::new(),
         gateway_ports: Vec::new(),
+        answers_dns: false,
     };
     let http = destination(HOST, ports.origin);
     let mut bodies = vec![
@@ -197,6 +199,7 @@ fn service(host: &str, port: u16, protocol: Protocol) -> Body {
         }],
         resolution: Resolution::Endpoints,
         is_external: false,
+        allocated: Vec::new(),
         export_to: ExportTo::All,
     })
 }

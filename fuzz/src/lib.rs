@@ -9,6 +9,7 @@
 
 pub mod chunked;
 pub mod client_hello;
+pub mod dns;
 pub mod h1_request_head;
 pub mod h1_response_head;
 pub mod h2_frames;
@@ -47,6 +48,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("chunked", bodies),
         ("sniff", first_bytes),
         ("client_hello", client_hellos()),
+        ("dns", dns::seeds()),
         ("route_table", route_table::seeds()),
         ("h2_frames", h2_frames::seeds()),
     ]
@@ -113,6 +115,7 @@ mod tests {
                     "chunked" => super::chunked::run(seed),
                     "sniff" => super::sniff::run(seed),
                     "client_hello" => super::client_hello::run(seed),
+                    "dns" => super::dns::run(seed),
                     "route_table" => super::route_table::run(seed),
                     "h2_frames" => super::h2_frames::run(seed),
                     other => panic!("{other} has seeds but is not run here"),

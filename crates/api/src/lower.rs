@@ -50,8 +50,6 @@ pub struct Settings {
     pub default_virtual_service_export_to: Vec<String>,
     /// `exportTo` of DestinationRules that say nothing.
     pub default_destination_rule_export_to: Vec<String>,
-    /// Whether addresses that were allocated for ServiceEntries are used: proxies answer DNS.
-    pub uses_allocated_addresses: bool,
 }
 
 /// What an object became.
@@ -175,7 +173,6 @@ impl Default for Settings {
             default_service_export_to: all(),
             default_virtual_service_export_to: all(),
             default_destination_rule_export_to: all(),
-            uses_allocated_addresses: false,
         }
     }
 }

@@ -26,12 +26,15 @@ use crate::{validate, yaml};
 
 pub use proxy_config::{PROXY_CONFIG, ProxyConfig};
 
-/// The environment of proxies that answer their applications' DNS.
-const DNS_CAPTURE: &str = "ISTIO_META_DNS_CAPTURE";
+/// The environment of proxies that answer their applications' DNS, where it is `true`.
+pub const DNS_CAPTURE: &str = "ISTIO_META_DNS_CAPTURE";
 
 /// Istio's limits of `connectTimeout`.
 const CONNECT_TIMEOUT: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(3600);
+
+/// The least `dnsRefreshRate`, as in Istio.
+const DNS_REFRESH_RATE: Duration = Duration::from_millis(1);
 
 /// The configuration of the whole mesh.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,10 +106,6 @@ impl MeshConfig {
         let proxies = reader.object("defaultConfig").unwrap_or_default();
         let path = Path::Root("defaultConfig");
         self.default_config = proxy_config::read(proxies, path, &mut report);
-        let environment = &self.default_config.environment;
-        self.settings.uses_allocated_addresses = environment
-            .get(DNS_CAPTURE)
-            .is_some_and(|value| value == "true");
         if !report.is_valid() {
             return Err(report);
         }
@@ -149,6 +148,14 @@ impl MeshConfig {
             } else {
                 let path = reader.path.field("connectTimeout");
                 reader.report.error(&path, "must be from 1ms to 1h");
+            }
+        }
+        if let Some(rate) = reader.duration("dnsRefreshRate") {
+            if rate >= DNS_REFRESH_RATE {
+                self.mesh.dns_refresh_rate = rate;
+            } else {
+                let path = reader.path.field("dnsRefreshRate");
+                reader.report.error(&path, "must be at least 1ms");
             }
         }
         if let Some(policy) = reader.part::<Retries>("defaultHttpRetryPolicy") {

@@ -92,6 +92,7 @@ pub fn lower(spec: &Spec, settings: &Settings) -> Resource {
             ports: ports.collect(),
             resolution,
             is_external: false,
+            allocated: Vec::new(),
             export_to: visibility(spec, settings),
             key,
         }),

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::Error;
+use crate::dns::Dns;
 use crate::nft::PortRange;
 use crate::rules::{Networks, Ports, Settings};
 
@@ -23,7 +24,7 @@ pub struct Flag {
 }
 
 /// All flags.
-pub const FLAGS: [Flag; 8] = [
+pub const FLAGS: [Flag; 11] = [
     Flag {
         name: "inbound-ports",
         default: "*",
@@ -64,12 +65,28 @@ pub const FLAGS: [Flag; 8] = [
         default: "1337",
         help: "groups of the proxy, whose own traffic is not captured",
     },
+    Flag {
+        name: "redirect-dns",
+        default: "false",
+        help: "whether DNS questions go to the proxy, which must answer them on port 15053",
+    },
+    Flag {
+        name: "dns-servers",
+        default: "",
+        help: "servers to which questions are captured, a list; those of /etc/resolv.conf if empty",
+    },
+    Flag {
+        name: "capture-all-dns",
+        default: "false",
+        help: "whether questions to any server are captured, not only to those",
+    },
 ];
 
 /// Reads the arguments after the sub-command: `--name value` or `--name=value`, each at most once
 /// in effect (the last counts).
 pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Settings, Error> {
     let mut settings = Settings::default();
+    let (mut is_redirected, mut is_all, mut servers) = (false, false, Vec::new());
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         let Some(flag) = argument.strip_prefix("--") else {
@@ -86,13 +103,24 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Settings, Er
             let value = arguments.next().ok_or_else(|| error(flag, "", why))?;
             (flag, value)
         };
-        set(&mut settings, name, &value)?;
+        match name {
+            "redirect-dns" => is_redirected = boolean(name, &value)?,
+            "capture-all-dns" => is_all = boolean(name, &value)?,
+            "dns-servers" => servers = addresses(name, &value)?,
+            _ => set(&mut settings, name, &value)?,
+        }
     }
+    settings.dns = match (is_redirected, is_all) {
+        (false, _) => Dns::Untouched,
+        (true, true) => Dns::All,
+        (true, false) if servers.is_empty() => Dns::System,
+        (true, false) => Dns::Servers(servers),
+    };
     Ok(settings)
 }
 
-/// Sets one flag by its name.
-pub fn set(settings: &mut Settings, name: &str, value: &str) -> Result<(), Error> {
+/// Sets one flag by its name, but for those of DNS, which are read together.
+fn set(settings: &mut Settings, name: &str, value: &str) -> Result<(), Error> {
     match name {
         "inbound-ports" => settings.inbound_ports = ports_or_all(name, value)?,
         "exclude-inbound-ports" => settings.exclude_inbound_ports = ports(name, value)?,
@@ -157,6 +185,21 @@ fn networks(flag: &str, value: &str) -> Result<Vec<IpNet>, Error> {
     })
 }
 
+fn boolean(flag: &str, value: &str) -> Result<bool, Error> {
+    match value.trim() {
+        "true" => Ok(true),
+        "false" | "" => Ok(false),
+        _ => Err(error(flag, value, "it must be true or false")),
+    }
+}
+
+fn addresses(flag: &str, value: &str) -> Result<Vec<IpAddr>, Error> {
+    list(value, |item| {
+        let why = || format!("{item:?} is no address");
+        item.parse().map_err(|_| error(flag, value, &why()))
+    })
+}
+
 fn ids(flag: &str, value: &str) -> Result<Vec<u32>, Error> {
     list(value, |item| {
         item.parse().map_err(|_| {
@@ -196,10 +239,8 @@ mod tests {
 
     #[test]
     fn the_defaults_of_the_flags_are_the_defaults_of_the_settings() {
-        let mut settings = parse_all(&[]).unwrap();
-        for flag in FLAGS {
-            set(&mut settings, flag.name, flag.default).unwrap();
-        }
+        let arguments = FLAGS.map(|flag| format!("--{}={}", flag.name, flag.default));
+        let mut settings = parse(arguments).unwrap();
         settings.exclude_inbound_ports.sort();
         assert_eq!(settings, Settings::default());
     }
@@ -232,6 +273,21 @@ mod tests {
     }
 
     #[test]
+    fn dns_is_captured_to_the_systems_servers_to_these_or_to_all() {
+        let dns = |arguments: &[&str]| parse_all(arguments).unwrap().dns;
+        let servers = "--dns-servers=10.96.0.10, ::1";
+        assert_eq!(dns(&[servers]), Dns::Untouched);
+        assert_eq!(dns(&["--redirect-dns=true"]), Dns::System);
+        let both = ["10.96.0.10", "::1"].map(|ip| ip.parse().unwrap());
+        assert_eq!(
+            dns(&["--redirect-dns=true", servers]),
+            Dns::Servers(both.to_vec())
+        );
+        let all = ["--redirect-dns=true", servers, "--capture-all-dns=true"];
+        assert_eq!(dns(&all), Dns::All);
+    }
+
+    #[test]
     fn what_cannot_be_read_is_named_with_what_would_be_right() {
         for (arguments, expected) in [
             (
@@ -246,6 +302,8 @@ mod tests {
             ),
             (&["--proxy-uid=root"], "no number of a user"),
             (&["--proxy-uid"], "the flag has no value"),
+            (&["--redirect-dns=1"], "it must be true or false"),
+            (&["--dns-servers=dns"], "\"dns\" is no address"),
             (
                 &["--mark=1"],
                 "there is no such flag; there are --inbound-ports",

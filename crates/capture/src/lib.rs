@@ -27,6 +27,7 @@
 //! uses it later. So [`nft::Connection`] and [`link::Connection`] are opened by a thread that has
 //! entered the namespace (see [`netns::Netns::run`]) and may be used from any other.
 
+pub mod dns;
 pub mod error;
 pub mod flags;
 pub mod link;

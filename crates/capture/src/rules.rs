@@ -17,12 +17,13 @@
 //! its user and group, which a user namespace of one user does not have. The rules carry both, and
 //! each works alone. Telling the inbound side by its source 127.0.0.6 (::6) needs neither.
 //!
-//! UDP is not touched.
+//! Of UDP only DNS is touched, and only if that is wanted: see [`crate::dns`].
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use crate::dns::{DNS_PORT, Dns};
 use crate::nft::{
     Base, Chain, Connection, Family, Match, PortRange, Protocol, Rule, Statement, Table, Verdict,
 };
@@ -73,6 +74,10 @@ pub struct Settings {
     pub outbound_port: u16,
     /// Where the proxy's inbound side listens.
     pub inbound_port: u16,
+    /// Whose DNS questions are captured.
+    pub dns: Dns,
+    /// Where the proxy answers them.
+    pub dns_port: u16,
 }
 
 /// Some ports or every one.
@@ -111,14 +116,16 @@ impl Default for Settings {
             inbound_mark: INBOUND_MARK,
             outbound_port: OUTBOUND_PORT,
             inbound_port: INBOUND_PORT,
+            dns: Dns::Untouched,
+            dns_port: DNS_PORT,
         }
     }
 }
 
 impl Settings {
-    /// The rules.
-    pub fn table(&self) -> Table {
-        Table::new(Family::Inet, TABLE)
+    /// The rules. Not every kernel has zones of connection tracking, which only DNS needs.
+    pub fn table(&self, has_zones: bool) -> Table {
+        let table = Table::new(Family::Inet, TABLE)
             .chain(
                 Chain::new("to_outbound").rule(
                     tcp()
@@ -142,7 +149,10 @@ impl Settings {
                 Chain::new("output")
                     .base(Base::nat_output())
                     .rules(self.outbound()),
-            )
+            );
+        self.dns_chains(has_zones)
+            .into_iter()
+            .fold(table, Table::chain)
     }
 
     fn inbound(&self) -> Vec<Rule> {
@@ -159,6 +169,7 @@ impl Settings {
         for ports in &self.exclude_outbound_ports {
             rules.push(stays(tcp_ports(*ports), "excluded"));
         }
+        rules.extend(self.dns_rules());
         rules.extend([
             stays(Match::mark(self.inbound_mark), "made by the inbound side"),
             stays(Match::from(INBOUND_SOURCE), "made by the inbound side"),
@@ -194,7 +205,7 @@ impl Settings {
     }
 
     /// The signs of the proxy's own connections, of its outbound side first.
-    fn proxies(&self) -> Vec<Match> {
+    pub(crate) fn proxies(&self) -> Vec<Match> {
         let mut signs = vec![Match::mark(self.outbound_mark)];
         signs.extend(self.proxy_uids.iter().map(|uid| Match::User(*uid)));
         signs.extend(self.proxy_gids.iter().map(|gid| Match::Group(*gid)));
@@ -209,8 +220,20 @@ pub fn install(settings: &Settings) -> Result<(), Error> {
         link::Connection::open()?
             .add_address("lo", IpNet::from(IpAddr::from(INBOUND_SOURCE_V6)))?;
     }
-    let table = settings.table();
-    Connection::open()?.replace(&table)?;
+    let settings = &Settings {
+        dns: settings.dns.resolved(),
+        ..settings.clone()
+    };
+    let mut table = settings.table(true);
+    if let Err(error) = Connection::open()?.replace(&table) {
+        if settings.dns == Dns::Untouched {
+            return Err(error);
+        }
+        // Without zones a question of the proxy is now and then led back to it, which it notices.
+        table = settings.table(false);
+        Connection::open()?.replace(&table)?;
+        tracing::warn!(%error, "the kernel has no zones of connection tracking for DNS");
+    }
     for chain in &table.chains {
         for rule in &chain.rules {
             tracing::debug!(table = TABLE, chain = chain.name, %rule, "captures");

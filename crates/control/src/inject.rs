@@ -117,7 +117,7 @@ pub fn inject(pod: &Value, namespace: &str, template: &Template) -> Result<Outco
     let probers = work.rewrite_probes();
     work.add_pre_stop_sleep()?;
     let scrape = work.metadata();
-    let init = work.init_container()?;
+    let init = work.init_container(&config)?;
     let proxy = work.proxy_container(&config, &probers, scrape)?;
     work.place(init, proxy);
     work.add_volumes();

@@ -219,6 +219,7 @@ fn endpoints(at: usize) -> Endpoints {
             locality: String::new(),
             is_meshed: true,
             service_account: String::new(),
+            hostname: String::new(),
         }],
     }
 }
@@ -362,6 +363,7 @@ fn service(host: &str) -> Body {
         }],
         resolution: Resolution::Endpoints,
         is_external: false,
+        allocated: Vec::new(),
         export_to: ExportTo::All,
     })
 }

@@ -14,6 +14,7 @@ use lateen_model::{ObjectRef, Protocol};
 use crate::cluster::{Cluster, ClusterId, Counted, Permit, Policy, ServiceLabels, Usage};
 use crate::hosts::FixedMap;
 use crate::l4::{SniTable, TcpRoute};
+use crate::names::{Named, Names, Pods};
 use crate::table::RouteTable;
 
 /// What the data path reads.
@@ -22,6 +23,10 @@ pub struct Plan {
     pub(crate) routing: Arc<Routing>,
     /// Endpoints of headless services, by address and service port.
     pub(crate) headless: Arc<FixedMap<(IpAddr, u16), Arc<Outbound>>>,
+    /// What names stand for, for the application's questions.
+    pub(crate) names: Arc<Names>,
+    /// The endpoints of headless services by name.
+    pub(crate) pods: Arc<Pods>,
     /// By id; none where no such destination exists.
     pub(crate) clusters: Vec<Option<Arc<Cluster>>>,
 }
@@ -185,6 +190,12 @@ impl Plan {
     /// [`lateen_model::Reason::NoCluster`].
     pub fn cluster(&self, id: ClusterId) -> Option<&Cluster> {
         self.clusters.get(id.0 as usize)?.as_deref()
+    }
+
+    /// What a host name (in lower case, without a dot at its end) stands for, as a sidecar answers
+    /// its application's DNS; nothing if the mesh does not know it, or has no address for it.
+    pub fn named(&self, name: &str) -> Option<Named> {
+        self.names.find(name, &self.pods)
     }
 
     /// Every cluster that exists, in order of id.

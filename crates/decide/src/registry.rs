@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use lateen_model::proxy::Proxy;
 use lateen_model::service::{Registry as Origin, Resolution, Service};
 use lateen_model::{Host, ObjectRef, Source};
 
@@ -34,11 +35,13 @@ const MAX_ALIASES: usize = 8;
 
 impl Registry {
     /// Chooses among the services: of those with the same host the one of the proxy's own
-    /// namespace, then a Kubernetes Service, then the oldest.
+    /// namespace, then a Kubernetes Service, then the oldest. Addresses that were allocated count
+    /// where the proxy answers DNS with them.
     pub(crate) fn new<'s>(
         all: impl Iterator<Item = &'s Arc<Stored<Service>>>,
-        namespace: &str,
+        proxy: &Proxy,
     ) -> Self {
+        let namespace = proxy.namespace.as_str();
         let mut chosen: HashMap<&Host, &Arc<Stored<Service>>> = HashMap::new();
         let rank = |service: &'s Arc<Stored<Service>>| {
             (
@@ -57,7 +60,14 @@ impl Registry {
                 })
                 .or_insert(service);
         }
-        let mut services: Vec<_> = chosen.into_values().cloned().collect();
+        let seen = chosen.into_values().map(|service| {
+            let body = &service.body;
+            if proxy.answers_dns && body.addresses.is_empty() && !body.allocated.is_empty() {
+                return Arc::new(with_allocated(service));
+            }
+            Arc::clone(service)
+        });
+        let mut services: Vec<_> = seen.collect();
         // The host last: a ServiceEntry with several hosts has one age for all of them.
         services.sort_by(|a, b| {
             let by_age = a.source.age_key().cmp(&b.source.age_key());
@@ -95,5 +105,18 @@ impl Registry {
             }
         }
         Some(service)
+    }
+}
+
+/// The service at the addresses that were allocated for it.
+fn with_allocated(service: &Stored<Service>) -> Stored<Service> {
+    Stored {
+        source: service.source.clone(),
+        object: Arc::clone(&service.object),
+        revision: service.revision,
+        body: Service {
+            addresses: service.body.allocated.clone(),
+            ..service.body.clone()
+        },
     }
 }

@@ -213,5 +213,6 @@ fn nobody() -> Proxy {
         locality: String::new(),
         inbound: Vec::new(),
         gateway_ports: Vec::new(),
+        answers_dns: false,
     }
 }

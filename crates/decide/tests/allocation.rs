@@ -143,6 +143,7 @@ fn store() -> Store {
         }],
         resolution: Resolution::Endpoints,
         is_external: false,
+        allocated: Vec::new(),
         export_to: ExportTo::All,
     };
     let routes = VirtualService {
@@ -262,6 +263,7 @@ fn store_with_endpoints() -> Store {
         locality: String::new(),
         is_meshed: true,
         service_account: String::new(),
+        hostname: String::new(),
     });
     store.apply_endpoints(Endpoints {
         service: ServiceKey {

@@ -37,6 +37,8 @@ pub struct Endpoint {
     pub is_meshed: bool,
     /// The service account of its workload, for the check of its identity; empty if unknown.
     pub service_account: String,
+    /// Its name below that of a headless service (`mysql-0`); empty if it has none.
+    pub hostname: String,
 }
 
 /// Whether an endpoint takes requests.

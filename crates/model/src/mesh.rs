@@ -32,6 +32,9 @@ pub struct Mesh {
     pub connect_timeout: Duration,
     /// Which localities come first where a destination says nothing (`localityLbSetting`).
     pub locality: LocalityLb,
+    /// When a name is looked up again whose answer does not say how long it holds
+    /// (`dnsRefreshRate`).
+    pub dns_refresh_rate: Duration,
 }
 
 impl Default for Mesh {
@@ -50,6 +53,7 @@ impl Default for Mesh {
                 is_enabled: true,
                 ..LocalityLb::default()
             },
+            dns_refresh_rate: Duration::from_secs(60),
         }
     }
 }

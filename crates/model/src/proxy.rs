@@ -38,6 +38,8 @@ pub struct Proxy {
     /// For a gateway: service port and the port of the pod that it targets, for each port of each
     /// Service that selects the pod.
     pub gateway_ports: Vec<(u16, u16)>,
+    /// Whether it answers the DNS questions of its application (`ISTIO_META_DNS_CAPTURE`).
+    pub answers_dns: bool,
 }
 
 /// A port on which a workload serves.

@@ -33,6 +33,9 @@ pub struct Service {
     /// Virtual addresses; a ServiceEntry may give ranges. Empty for headless services and for
     /// entries that are matched by their host only.
     pub addresses: Vec<IpNet>,
+    /// Addresses that were given to a ServiceEntry without any: they count in place of the missing
+    /// ones for proxies that answer their applications' DNS with them, and for no others.
+    pub allocated: Vec<IpNet>,
     /// Its ports.
     pub ports: Vec<ServicePort>,
     /// How endpoints are found.

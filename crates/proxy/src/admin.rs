@@ -24,6 +24,7 @@ use std::rc::Rc;
 use tokio::time::Instant;
 
 use crate::control::{FIRST_VERSION, Shown};
+use crate::dns::server as dns;
 use crate::lifecycle::Lifecycle;
 use crate::observe::access_log::Sink;
 use crate::settings::Settings;
@@ -38,6 +39,8 @@ pub struct Context {
     pub settings: Settings,
     /// Configuration and metrics.
     pub shown: Rc<RefCell<Shown>>,
+    /// What answers the application's DNS, if something does.
+    pub dns: Option<Rc<dns::Server>>,
     /// The workers.
     pub crew: Rc<Crew>,
     /// From serving to the end.

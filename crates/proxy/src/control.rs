@@ -96,6 +96,7 @@ impl Control {
     /// Takes up the last configuration, if there is one, and publishes it.
     pub fn start(
         client: Client,
+        resolver: Resolver,
         persister: Persister,
         listeners: Listeners,
         crew: Rc<Crew>,
@@ -105,7 +106,7 @@ impl Control {
         let mut control = Self {
             client,
             store: Store::new(),
-            resolver: Resolver::default(),
+            resolver,
             persister,
             listeners,
             crew,
@@ -222,7 +223,8 @@ impl Control {
     fn publish(&mut self) {
         self.due = None;
         let plan = self.store.compile();
-        self.resolver.look_up(self.store.dns_names());
+        let rate = plan.mesh().dns_refresh_rate;
+        self.resolver.look_up(self.store.dns_names(), rate);
         self.version += 1;
         let mut shown = self.shown.borrow_mut();
         let before = shown.published.as_ref().map(|published| &published.plan);

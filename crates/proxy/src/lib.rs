@@ -24,6 +24,7 @@ pub mod clock;
 pub mod connection;
 pub mod control;
 pub mod deadline;
+pub mod dns;
 pub mod h2;
 pub mod http;
 pub mod lifecycle;

@@ -18,10 +18,15 @@ use tokio::time::Instant;
 
 use crate::admin::server::{self, Handler, Request, Response};
 use crate::admin::{Context, SetLevel, pages, status};
+use crate::control::dns::Resolver;
 use crate::control::inventory::Inventory;
 use crate::control::listeners::Listeners;
 use crate::control::persist::Persister;
 use crate::control::{Control, Link, Shown};
+use crate::dns::lookup::Families;
+use crate::dns::server as dns;
+use crate::dns::system::Files;
+use crate::dns::upstream::Upstream;
 use crate::lifecycle::Lifecycle;
 use crate::observe::access_log::Sink;
 use crate::observe::exposition::Registry;
@@ -87,8 +92,10 @@ async fn serve(
         listener_errors: Vec::new(),
     }));
     let lifecycle = Rc::new(Lifecycle::new(settings.drain, Rc::clone(&crew)));
+    let upstream = Rc::new(Upstream::new(Files::default()));
     let context = Rc::new(Context {
         settings: settings.clone(),
+        dns: settings.answers_dns.then(|| dns_server(&shown, &upstream)),
         shown: Rc::clone(&shown),
         crew: Rc::clone(&crew),
         lifecycle: Rc::clone(&lifecycle),
@@ -97,8 +104,12 @@ async fn serve(
         started: Instant::now(),
     });
     serve_pages(&context)?;
+    if let Some(server) = &context.dns {
+        serve_dns(server, settings.ports.dns_port)?;
+    }
     let control = Control::start(
         client(&settings)?,
+        Resolver::new(upstream, Families::of(&settings.addresses)),
         Persister::new(&settings.snapshot_dir),
         Listeners::new(
             settings.role,
@@ -126,6 +137,25 @@ async fn serve(
         // Whoever asks twice does not want to wait.
         _ = interrupt.recv() => tracing::info!("interrupted again; ending at once"),
     }
+    Ok(())
+}
+
+/// What answers the application's DNS with the names of the plan in use.
+fn dns_server(shown: &Rc<RefCell<Shown>>, upstream: &Rc<Upstream>) -> Rc<dns::Server> {
+    let shown = Rc::clone(shown);
+    let names = move |name: &str| shown.borrow().published.as_ref()?.plan.named(name);
+    dns::Server::new(Box::new(names), Rc::clone(upstream))
+}
+
+fn serve_dns(server: &Rc<dns::Server>, port: u16) -> anyhow::Result<()> {
+    let sockets = dns::Sockets::bind(port).with_context(|| {
+        format!("listen on port {port} for DNS: is another proxy running in this pod?")
+    })?;
+    for sockets in &sockets {
+        let address = sockets.address().context("find the port")?;
+        tracing::info!(%address, "dns port open");
+    }
+    server.serve(sockets);
     Ok(())
 }
 

@@ -106,6 +106,9 @@ pub struct Ports {
     /// Administration, on localhost only.
     #[arg(long, default_value_t = 15000)]
     pub admin_port: u16,
+    /// DNS for the application, on localhost only (sidecar with ISTIO_META_DNS_CAPTURE=true).
+    #[arg(long, default_value_t = 15053)]
+    pub dns_port: u16,
 }
 
 /// Time limits as flags.
@@ -192,6 +195,8 @@ pub struct Settings {
     pub probers: Probers,
     /// Where the application has metrics, if it has.
     pub app_metrics: Option<AppMetrics>,
+    /// Whether it answers the DNS questions of its application.
+    pub answers_dns: bool,
 }
 
 // === impl Timeouts ===
@@ -238,7 +243,9 @@ impl Settings {
             .discovery_address
             .or(config.discovery_address)
             .unwrap_or_else(|| "istiod.istio-system.svc:15010".into());
+        let capture = node.metadata.get("DNS_CAPTURE").map(String::as_str);
         Ok(Self {
+            answers_dns: role == Role::Sidecar && capture == Some("true"),
             role,
             node,
             addresses,

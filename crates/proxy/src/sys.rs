@@ -8,6 +8,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::AsFd;
 use std::sync::Once;
 
 use lateen_model::pool::TcpKeepalive;
@@ -108,7 +109,7 @@ pub fn connecting_socket(to: SocketAddr, mark: Mark) -> io::Result<TcpSocket> {
 }
 
 /// Marks a socket; `false` if the process may not, which is said once.
-pub fn set_mark(socket: &TcpSocket, mark: Mark) -> bool {
+pub fn set_mark(socket: &impl AsFd, mark: Mark) -> bool {
     static TOLD: Once = Once::new();
     let marked = SockRef::from(socket).set_mark(mark.number());
     if let Err(error) = &marked {

@@ -1,4 +1,4 @@
-//! Bytes on sockets: HTTP/1 heads and bodies, and what a connection speaks.
+//! Bytes on sockets: HTTP/1 heads and bodies, DNS messages, and what a connection speaks.
 //!
 //! It is not a proxy: no socket, no clock, no random and no configuration. Bytes go in, facts and
 //! bytes come out, so that every rule of RFC 9112 can be tested without a network and fuzzed.
@@ -14,11 +14,13 @@
 //! response head ─► h1::response::Head ──► view ── write::response(edits) ──► for the client
 //! chunked body ──► h1::chunked::Decoder ──► data, or validated bytes to send on as they are
 //! own answers ◄─── h1::local::write
+//! DNS ─────────────► dns::Query, dns::Answer
 //! HTTP/2 ──────────► h2::Observer (counts frames; the protocol itself is another crate's)
 //! ```
 
 #[cfg(feature = "corpus")]
 pub mod corpus;
+pub mod dns;
 pub mod error;
 pub mod h1;
 pub mod h2;

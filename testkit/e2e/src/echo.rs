@@ -1,5 +1,6 @@
 //! The echo program in the mesh: servers of several versions, and callers.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -78,15 +79,31 @@ pub fn call(mesh: &Mesh, arguments: &[&str]) -> anyhow::Result<Vec<Value>> {
     finish_call(mesh, &name, PATIENCE)
 }
 
+/// The same in a pod whose sidecar answers its DNS.
+pub fn call_by_name(mesh: &Mesh, arguments: &[&str]) -> anyhow::Result<Vec<Value>> {
+    let config = r#"{"proxyMetadata": {"ISTIO_META_DNS_CAPTURE": "true"}}"#;
+    let name = start(mesh, &[("proxy.istio.io/config", config)], arguments)?;
+    finish_call(mesh, &name, PATIENCE)
+}
+
 /// Starts the client in a pod of its own and returns the pod's name.
 pub fn start_call(mesh: &Mesh, arguments: &[&str]) -> anyhow::Result<String> {
+    start(mesh, &[], arguments)
+}
+
+fn start(mesh: &Mesh, annotations: &[(&str, &str)], arguments: &[&str]) -> anyhow::Result<String> {
+    let annotations: BTreeMap<_, _> = annotations.iter().copied().collect();
+    let annotations = serde_json::to_string(&annotations)?;
     let all = [&["call"], arguments].concat();
     let arguments = serde_json::to_string(&all)?;
     let pod = format!(
         r"
 apiVersion: v1
 kind: Pod
-metadata: {{generateName: caller-, labels: {{app: caller}}}}
+metadata:
+  generateName: caller-
+  labels: {{app: caller}}
+  annotations: {annotations}
 spec:
   restartPolicy: Never
   terminationGracePeriodSeconds: 0

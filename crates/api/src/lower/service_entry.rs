@@ -108,7 +108,8 @@ fn service(
     };
     Service {
         registry: Registry::ServiceEntry,
-        addresses: addresses(spec, object, &key, context),
+        addresses: addresses(spec),
+        allocated: allocated(spec, object, &key),
         ports: ports.collect(),
         resolution,
         is_external: spec.location.unwrap_or_default() == spec::Location::MeshExternal,
@@ -127,23 +128,17 @@ fn protocol(entry: &spec::ServicePort) -> Protocol {
         .unwrap_or_else(|| Protocol::select(port(entry.number), &entry.name, None))
 }
 
-/// The virtual addresses: those of the user, else those that were allocated (in `status`). The
-/// latter are for proxies that answer DNS: an application that looks the host up elsewhere dials
-/// other addresses, and must be met there.
-fn addresses(
-    spec: &spec::ServiceEntry,
-    object: Object<'_>,
-    key: &ServiceKey,
-    context: &Context<'_>,
-) -> Vec<IpNet> {
+/// The virtual addresses that the user wrote.
+fn addresses(spec: &spec::ServiceEntry) -> Vec<IpNet> {
+    let texts = spec.addresses.iter();
+    texts.filter_map(|text| subnet(text).ok()).collect()
+}
+
+/// The addresses of a host that were allocated (in `status`). They are for proxies that answer
+/// DNS: an application that looks the host up elsewhere dials other addresses, and must be met
+/// there.
+fn allocated(spec: &spec::ServiceEntry, object: Object<'_>, key: &ServiceKey) -> Vec<IpNet> {
     if !spec.addresses.is_empty() {
-        return spec
-            .addresses
-            .iter()
-            .filter_map(|text| subnet(text).ok())
-            .collect();
-    }
-    if !context.settings.uses_allocated_addresses {
         return Vec::new();
     }
     let allocated = object.0["status"]["addresses"].as_array();
@@ -208,6 +203,7 @@ fn endpoints(spec: &spec::ServiceEntry, key: ServiceKey, workloads: &[Workload])
                 locality: workload.locality.clone(),
                 is_meshed: is_internal && workload.is_meshed,
                 service_account: workload.service_account.clone(),
+                hostname: String::new(),
             })
         })
         .collect();

@@ -544,7 +544,7 @@ fn dns_entries_look_up_their_endpoints_or_their_host() {
 }
 
 #[test]
-fn allocated_addresses_are_used_where_the_user_gave_none_and_proxies_answer_dns() {
+fn allocated_addresses_are_kept_beside_those_that_the_user_gave() {
     let entry = object(
         "
 apiVersion: networking.istio.io/v1
@@ -554,17 +554,11 @@ spec: {hosts: [a.com, b.com], resolution: DNS, ports: [{number: 80, name: http, 
 status: {addresses: [{value: 240.240.0.1, host: a.com}, {value: 240.240.0.2, host: b.com}]}
 ",
     );
-    let mut settings = Settings::default();
-    let addresses = |settings: &Settings| {
-        let lowered = lower(&entry, settings).unwrap();
-        services(&lowered)[1].addresses.clone()
-    };
-    assert_eq!(addresses(&settings), []);
-    settings.uses_allocated_addresses = true;
-    assert_eq!(
-        addresses(&settings),
-        ["240.240.0.2/32".parse::<ipnet::IpNet>().unwrap()]
-    );
+    let lowered = lower(&entry, &Settings::default()).unwrap();
+    let service = &services(&lowered)[1];
+    assert_eq!(service.addresses, []);
+    let allocated = "240.240.0.2/32".parse::<ipnet::IpNet>().unwrap();
+    assert_eq!(service.allocated, [allocated]);
 }
 
 #[test]

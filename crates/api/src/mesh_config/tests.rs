@@ -38,6 +38,7 @@ trustDomain: example.org
 rootNamespace: mesh-root
 protocolDetectionTimeout: 5s
 connectTimeout: 3s
+dnsRefreshRate: 5s
 defaultServiceExportTo: ['.']
 enablePrometheusMerge: false
 defaultConfig:
@@ -54,14 +55,13 @@ defaultConfig:
     assert_eq!(config.mesh.root_namespace, "mesh-root");
     assert_eq!(config.mesh.protocol_detection_timeout_ms, 5000);
     assert_eq!(config.mesh.connect_timeout, Duration::from_secs(3));
+    assert_eq!(config.mesh.dns_refresh_rate, Duration::from_secs(5));
     assert_eq!(config.settings.default_service_export_to, ["."]);
     assert!(!config.is_prometheus_merged);
     let proxy = &config.default_config;
     assert_eq!(proxy.settings["concurrency"], 2);
     assert_eq!(proxy.settings["terminationDrainDuration"], "20s");
     assert_eq!(proxy.environment["ISTIO_META_DNS_CAPTURE"], "true");
-    assert!(config.settings.uses_allocated_addresses);
-    assert!(!valid("").settings.uses_allocated_addresses);
 }
 
 #[test]
@@ -145,6 +145,7 @@ trustDomain: ''
 accessLogEncoding: XML
 outboundTrafficPolicy: {mode: SOME}
 connectTimeout: 2h
+dnsRefreshRate: 0s
 protocolDetectionTimeout: soon
 defaultConfig: {concurrency: 2000, drainDuration: soon}
 ";
@@ -156,6 +157,7 @@ defaultConfig: {concurrency: 2000, drainDuration: soon}
             "protocolDetectionTimeout",
             "outboundTrafficPolicy.mode",
             "connectTimeout",
+            "dnsRefreshRate",
             "defaultConfig.drainDuration",
             "defaultConfig.concurrency",
         ]

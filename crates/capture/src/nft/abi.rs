@@ -84,6 +84,7 @@ pub(super) mod ct {
     pub(in super::super) const STATE: u32 = 0;
     pub(in super::super) const STATUS: u32 = 2;
     pub(in super::super) const MARK: u32 = 3;
+    pub(in super::super) const ZONE: u32 = 17;
     /// `IPS_DST_NAT` of the status.
     pub(in super::super) const STATUS_DNAT: u32 = 1 << 5;
 }

@@ -353,6 +353,11 @@ impl Compiler<'_> {
                 let (key, register) = (abi::ct::MARK, abi::register(0));
                 self.push(Expression::SetConnection { key, register });
             }
+            Statement::SetZone(zone) => {
+                self.immediate(0, &zone.to_ne_bytes());
+                let (key, register) = (abi::ct::ZONE, abi::register(0));
+                self.push(Expression::SetConnection { key, register });
+            }
             Statement::Dispatch { fields, map } => {
                 self.lookup(fields, map, Some(abi::REGISTER_VERDICT), false)?;
             }

@@ -101,6 +101,9 @@ pub enum Statement {
     },
     /// Sets the connection's mark.
     SetConnectionMark(u32),
+    /// Has connection tracking keep the packet's connection apart from those of other zones;
+    /// before it sees the packet.
+    SetZone(u16),
     /// Goes where a verdict map of the table says; onward if it says nothing.
     Dispatch {
         /// What is looked up.
@@ -316,6 +319,7 @@ impl fmt::Display for Statement {
             Self::RejectWithReset => f.write_str("reject with tcp reset"),
             Self::Reject => f.write_str("reject"),
             Self::SetMark { mask, value } => write!(f, "meta mark set {}", masked(*mask, *value)),
+            Self::SetZone(zone) => write!(f, "ct zone set {zone}"),
             Self::SetConnectionMark(value) => write!(f, "ct mark set {value}"),
             Self::Dispatch { fields, map } => write!(f, "{} vmap @{map}", joined(fields)),
             Self::Spread(chains) => {

@@ -3,6 +3,8 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use lateen_capture::dns::Dns;
+use lateen_capture::netns::Netns;
 use lateen_capture::nft::{self, Family};
 use lateen_capture::rules::{
     INBOUND_MARK, INBOUND_SOURCE, INBOUND_SOURCE_V6, Networks, OUTBOUND_MARK, Ports, TABLE,
@@ -51,6 +53,14 @@ pub(crate) const CASES: &[Case] = &[
         ports_of_the_proxy_itself_are_not_captured,
     ),
     ("udp_is_untouched", udp_is_untouched),
+    (
+        "dns_questions_of_the_application_go_to_the_proxy",
+        dns_questions_of_the_application_go_to_the_proxy,
+    ),
+    (
+        "a_port_that_the_application_had_serves_the_proxy_too",
+        a_port_that_the_application_had_serves_the_proxy_too,
+    ),
     (
         "installing_twice_is_installing_once",
         installing_twice_is_installing_once,
@@ -221,6 +231,84 @@ fn udp_is_untouched() {
         (&buffer[..length], from.ip().to_string().as_str()),
         (&b"question"[..], POD)
     );
+}
+
+/// A pod whose DNS questions to the world's server are captured.
+fn with_dns() -> World {
+    captured(&Settings {
+        dns: Dns::Servers(vec![WORLD.parse().unwrap(), WORLD6.parse().unwrap()]),
+        ..by_mark()
+    })
+}
+
+/// Serves a datagram port of a namespace: tells every client the server's name.
+fn serve_datagrams(netns: &Netns, name: &'static str, address: &str) {
+    let address: SocketAddr = address.parse().unwrap();
+    let socket = netns.run(|| UdpSocket::bind(address)).unwrap().unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((_, from)) = socket.recv_from(&mut buffer) {
+            // A client that has gone is the test's own failure, seen at its end.
+            let _ = socket.send_to(name.as_bytes(), from);
+        }
+    });
+}
+
+/// Who answers a datagram, sent from a port (0 for any) with a mark (0 for none).
+fn answered(netns: &Netns, to: &str, port: u16, mark: u32) -> String {
+    let to: SocketAddr = to.parse().unwrap();
+    let any = if to.is_ipv4() { "0.0.0.0" } else { "::" };
+    let any: std::net::IpAddr = any.parse().unwrap();
+    let socket = netns.run(|| UdpSocket::bind((any, port))).unwrap().unwrap();
+    if mark != 0 {
+        socket2::SockRef::from(&socket).set_mark(mark).unwrap();
+    }
+    socket
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    // Connected: an answer from anybody but the server itself would not be received.
+    socket.connect(to).unwrap();
+    socket.send(b"question").unwrap();
+    let mut buffer = [0; 64];
+    let length = socket.recv(&mut buffer).unwrap();
+    String::from_utf8_lossy(&buffer[..length]).into_owned()
+}
+
+fn serve_dns(world: &World) {
+    for address in ["127.0.0.1", "[::1]"] {
+        let address = format!("{address}:15053");
+        serve(&world.pod, "proxy", &address);
+        serve_datagrams(&world.pod, "proxy", &address);
+    }
+    for address in [WORLD.to_owned(), format!("[{WORLD6}]")] {
+        let address = format!("{address}:53");
+        serve(&world.outside, "dns", &address);
+        serve_datagrams(&world.outside, "dns", &address);
+    }
+}
+
+fn dns_questions_of_the_application_go_to_the_proxy() {
+    let world = with_dns();
+    serve_dns(&world);
+    for to in [format!("{WORLD}:53"), format!("[{WORLD6}]:53")] {
+        assert_eq!(answered(&world.pod, &to, 0, 0), "proxy", "{to}");
+        assert_eq!(answered(&world.pod, &to, 0, OUTBOUND_MARK), "dns", "{to}");
+        assert_eq!(reached(&world.pod, &to), "proxy", "{to} by TCP");
+        assert_eq!(reached_marked(&world.pod, &to, OUTBOUND_MARK), "dns");
+    }
+    serve_datagrams(&world.outside, "other", &format!("{WORLD}:54"));
+    assert_eq!(answered(&world.pod, &format!("{WORLD}:54"), 0, 0), "other");
+}
+
+fn a_port_that_the_application_had_serves_the_proxy_too() {
+    let world = with_dns();
+    serve_dns(&world);
+    let to = format!("{WORLD}:53");
+    // Connection tracking remembers the first for half a minute.
+    for mark in [0, OUTBOUND_MARK, 0, OUTBOUND_MARK] {
+        let expected = if mark == 0 { "proxy" } else { "dns" };
+        assert_eq!(answered(&world.pod, &to, 40_001, mark), expected);
+    }
 }
 
 fn installing_twice_is_installing_once() {

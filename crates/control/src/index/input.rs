@@ -9,6 +9,7 @@ use k8s_openapi::api::discovery::v1 as discovery;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use lateen_api::lower::Workload as SelectedWorkload;
+use lateen_api::mesh_config::DNS_CAPTURE;
 use lateen_api::{service, workload};
 use lateen_model::endpoint::Health;
 use lateen_model::proxy::Role;
@@ -113,6 +114,8 @@ pub struct SliceEndpoint {
     pub pod: Option<String>,
     /// The zone that the slice names, for endpoints without a pod.
     pub zone: String,
+    /// Its name below that of its service, for pods that have one there (of a StatefulSet).
+    pub hostname: String,
 }
 
 /// A Pod.
@@ -136,6 +139,8 @@ pub struct Pod {
     pub named_ports: Vec<(String, u16)>,
     /// The kind of its proxy, if it has one.
     pub role: Option<Role>,
+    /// Its proxy answers the DNS questions of its application.
+    pub answers_dns: bool,
     /// `region/zone/subzone` by its own label.
     pub locality: Option<String>,
 }
@@ -317,6 +322,11 @@ impl SliceEndpoint {
             },
             pod: pod.and_then(|target| target.name.clone()),
             zone: entry.zone.clone().unwrap_or_default(),
+            hostname: entry
+                .hostname
+                .clone()
+                .unwrap_or_default()
+                .to_ascii_lowercase(),
         })
     }
 }
@@ -345,6 +355,7 @@ impl Pod {
                 .any(|c| c.type_ == "Ready" && c.status == "True"),
             named_ports: spec.map(named_ports).unwrap_or_default(),
             role: spec.and_then(role),
+            answers_dns: spec.is_some_and(answers_dns),
             locality: locality_label(&labels),
             identity: workload::Pod {
                 name: object.metadata.name.clone().unwrap_or_default(),
@@ -417,8 +428,20 @@ fn named_ports(spec: &core::PodSpec) -> Vec<(String, u16)> {
 }
 
 /// The kind of a pod's proxy, by the arguments of its container `istio-proxy`.
+fn proxy_container(spec: &core::PodSpec) -> Option<&core::Container> {
+    running_containers(spec).find(|container| container.name == "istio-proxy")
+}
+
+/// Answers whether the environment of the pod's proxy says that it answers DNS, as that of the
+/// whole mesh or the pod's own annotation became when it was injected.
+fn answers_dns(spec: &core::PodSpec) -> bool {
+    let environment = proxy_container(spec).and_then(|proxy| proxy.env.as_deref());
+    let mut environment = environment.unwrap_or_default().iter();
+    environment.any(|one| one.name == DNS_CAPTURE && one.value.as_deref() == Some("true"))
+}
+
 fn role(spec: &core::PodSpec) -> Option<Role> {
-    let proxy = running_containers(spec).find(|container| container.name == "istio-proxy")?;
+    let proxy = proxy_container(spec)?;
     let arguments = proxy.args.as_deref().unwrap_or_default();
     let is_gateway = arguments
         .iter()

@@ -101,6 +101,7 @@ impl Index {
                 locality: entry.locality,
                 is_meshed: entry.is_meshed,
                 service_account: entry.service_account,
+                hostname: String::new(),
                 labels: entry.labels,
             })
         });
@@ -138,6 +139,7 @@ impl Index {
             service_account: pod
                 .map(|pod| pod.identity.service_account.clone())
                 .unwrap_or_default(),
+            hostname: entry.hostname.clone(),
         })
     }
 }

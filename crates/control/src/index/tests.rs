@@ -602,11 +602,8 @@ fn a_service_entry_without_addresses_is_given_some_and_keeps_them() {
     let given = recorded(&index).expect("an address");
     let name = "Service/default/a.com";
     assert_eq!(model_service(&index, name).addresses, []);
-    let mesh = "defaultConfig: {proxyMetadata: {ISTIO_META_DNS_CAPTURE: 'true'}}";
-    index.set_mesh(MeshConfig::default().read(mesh).unwrap());
-    index.settle();
     let address = given[0]["value"].as_str().unwrap();
-    let addresses = model_service(&index, name).addresses;
+    let addresses = model_service(&index, name).allocated;
     assert_eq!(addresses[0].addr().to_string(), address);
     // What the API server brings back changes nothing.
     let Input::Istio(mut value) = external() else {
@@ -616,7 +613,7 @@ fn a_service_entry_without_addresses_is_given_some_and_keeps_them() {
     index.apply(Input::Istio(value));
     index.settle();
     assert_eq!(recorded(&index), None);
-    assert_eq!(model_service(&index, name).addresses, addresses);
+    assert_eq!(model_service(&index, name).allocated, addresses);
 }
 
 #[test]

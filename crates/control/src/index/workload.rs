@@ -97,6 +97,7 @@ impl Index {
             locality: self.locality_of(pod),
             inbound,
             gateway_ports: gateway_ports.into_iter().collect(),
+            answers_dns: role == Role::Sidecar && pod.answers_dns,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The init container that installs the capture, from the pod's annotations.
 
 use ipnet::IpNet;
+use lateen_api::mesh_config::{DNS_CAPTURE, ProxyConfig};
 use serde_json::{Value, json};
 
 use super::{INIT, Refused, Work, refuse};
@@ -50,7 +51,10 @@ const WITHOUT_EFFECT: [&str; 2] = [
 
 impl Work<'_> {
     /// The container; none if the pod asks for no capture.
-    pub(super) fn init_container(&mut self) -> Result<Option<Value>, Refused> {
+    pub(super) fn init_container(
+        &mut self,
+        config: &ProxyConfig,
+    ) -> Result<Option<Value>, Refused> {
         let mode = "sidecar.istio.io/interceptionMode";
         match self.annotation(mode) {
             Some("NONE") => return Ok(None),
@@ -90,6 +94,10 @@ impl Work<'_> {
             }
             // `--flag=` rather than two arguments: the value may be empty.
             args.push(format!("--{flag}={value}"));
+        }
+        let captures_dns = config.environment.get(DNS_CAPTURE);
+        if captures_dns.is_some_and(|value| value == "true") {
+            args.push("--redirect-dns=true".to_owned());
         }
         Ok(Some(json!({
             "name": INIT,

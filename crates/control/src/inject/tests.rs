@@ -129,6 +129,19 @@ fn the_capture_takes_everything_but_the_proxys_own_ports() {
 }
 
 #[test]
+fn dns_is_captured_where_the_proxys_metadata_say_so() {
+    let dns = "--redirect-dns=true";
+    let own = "proxyMetadata: {ISTIO_META_DNS_CAPTURE: \"true\"}";
+    let (pod, warnings) = injected(&annotated(&[("proxy.istio.io/config", own)]));
+    assert!(args(&pod).contains(&dns));
+    assert_eq!(env(proxy(&pod), "ISTIO_META_DNS_CAPTURE"), Some("true"));
+    assert_eq!(warnings, [""; 0]);
+    let not = own.replace("true", "false");
+    let (pod, _) = injected(&annotated(&[("proxy.istio.io/config", &not)]));
+    assert!(!args(&pod).contains(&dns));
+}
+
+#[test]
 fn annotations_limit_the_capture() {
     let (pod, _) = injected(&annotated(&[
         ("traffic.sidecar.istio.io/includeInboundPorts", "8080,9090"),

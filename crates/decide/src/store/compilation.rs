@@ -19,6 +19,7 @@ use crate::compile::clusters::{Spec, well_known};
 use crate::compile::listeners::Headless;
 use crate::compile::{Compiler, default_policy, inbound};
 use crate::hosts::FixedMap;
+use crate::names::{Names, Pods};
 use crate::plan::{Outbound, Plan, Routing};
 use crate::policies::Policies;
 use crate::registry::Registry;
@@ -33,6 +34,7 @@ pub(super) struct Compiled {
     policies: Arc<Policies>,
     specs: BTreeMap<ClusterId, Arc<Spec>>,
     headless: Vec<Headless>,
+    names: Arc<Names>,
     dns_names: BTreeSet<String>,
 }
 
@@ -63,10 +65,18 @@ impl Store {
         } else {
             Arc::clone(&last.headless)
         };
+        let pods = self
+            .compiled
+            .names
+            .pods(last.pods.as_ref(), &self.addresses.endpoints, |key| {
+                changes.endpoints.contains(key)
+            });
         self.addresses.forget_unused();
         Plan {
             routing: Arc::clone(&last.routing),
             headless,
+            names: Arc::clone(&self.compiled.names),
+            pods,
             clusters,
         }
     }
@@ -81,8 +91,13 @@ impl Store {
         };
         if !is_same_view {
             let services = self.resources.services.values();
-            let namespace = &self.resources.proxy().namespace;
-            self.compiled.registry = Arc::new(Registry::new(services, namespace));
+            let registry = Registry::new(services, self.resources.proxy());
+            self.compiled.registry = Arc::new(registry);
+            self.compiled.names = Names::new(
+                &self.compiled.registry,
+                &self.resources.mesh().cluster_domain,
+                self.resources.proxy(),
+            );
         }
         if !are_same_policies {
             let proxy = self.resources.proxy();
@@ -102,8 +117,11 @@ impl Store {
         self.compiled.dns_names = names.map(str::to_owned).collect();
         self.compiled.specs = specs;
         self.forget_unused();
+        let names = Arc::clone(&self.compiled.names);
         Plan {
             headless: self.headless(routing.proxy.as_deref()),
+            pods: names.pods(&Pods::default(), &self.addresses.endpoints, |_| true),
+            names,
             routing: Arc::new(routing),
             clusters,
         }

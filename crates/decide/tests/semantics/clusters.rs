@@ -393,6 +393,7 @@ fn spread(world: &mut World, localities: &[(&str, bool)]) {
             locality: (*locality).to_owned(),
             is_meshed: true,
             service_account: "default".into(),
+            hostname: String::new(),
         });
     world.store.apply_endpoints(Endpoints {
         service: ServiceKey {

@@ -128,6 +128,7 @@ fn proxy(role: Role) -> Proxy {
         locality: String::new(),
         inbound: Vec::new(),
         gateway_ports: Vec::new(),
+        answers_dns: false,
     }
 }
 
@@ -215,6 +216,7 @@ fn service(dice: &mut Dice<'_>, at: usize) -> Resource {
         ports: ports.collect(),
         resolution: Resolution::Endpoints,
         is_external: false,
+        allocated: Vec::new(),
         export_to: visibility(dice),
     };
     // Services of one key replace each other, as they would in Kubernetes.

@@ -11,6 +11,7 @@ mod gateways;
 mod generate;
 mod listeners;
 mod naive;
+mod names;
 mod request;
 mod store;
 mod treatment;

@@ -158,6 +158,7 @@ pub(crate) fn service(name: &str, namespace: &str, ports: &[(u16, Protocol)]) ->
             .collect(),
         resolution: Resolution::Endpoints,
         is_external: false,
+        allocated: Vec::new(),
         export_to: ExportTo::All,
     }
 }
@@ -172,6 +173,7 @@ pub(crate) fn entry(host: &str, ports: &[(u16, Protocol)], resolution: Resolutio
         },
         resolution,
         is_external: true,
+        allocated: Vec::new(),
         ..service("x", "default", ports)
     }
 }
@@ -269,6 +271,7 @@ impl World {
             locality: String::new(),
             inbound: Vec::new(),
             gateway_ports: Vec::new(),
+            answers_dns: false,
         }
     }
 
@@ -370,6 +373,7 @@ impl World {
             locality: String::new(),
             is_meshed: true,
             service_account: "default".into(),
+            hostname: String::new(),
         });
         self.store.apply_endpoints(Endpoints {
             service: ServiceKey {

@@ -63,7 +63,11 @@ pub async fn page(context: Rc<Context>, request: Request) -> Response {
 
 /// The metrics in Prometheus' format.
 pub fn metrics(context: &Context) -> Response {
-    let mut response = Response::text(200, context.shown.borrow().registry.render());
+    let mut text = context.shown.borrow().registry.render();
+    if let Some(dns) = &context.dns {
+        text.push_str(&dns.metrics());
+    }
+    let mut response = Response::text(200, text);
     response.content_type = "text/plain; version=0.0.4; charset=utf-8";
     response
 }

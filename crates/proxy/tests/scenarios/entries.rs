@@ -41,6 +41,7 @@ fn endpoints(given: &[(&str, u16, &str, u32)]) -> Endpoints {
         locality: String::new(),
         is_meshed: false,
         service_account: String::new(),
+        hostname: String::new(),
     });
     Endpoints {
         service: resources::key("web"),

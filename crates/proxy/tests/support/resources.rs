@@ -52,6 +52,7 @@ pub(crate) fn proxy(role: Role, address: IpAddr) -> Resource {
                 inbound(7000, Protocol::Tcp),
             ],
             gateway_ports: vec![],
+            answers_dns: false,
         }),
     )
 }
@@ -75,6 +76,7 @@ pub(crate) fn service(name: &str, protocol: Protocol) -> Resource {
             }],
             resolution: Resolution::Endpoints,
             is_external: false,
+            allocated: Vec::new(),
             export_to: ExportTo::All,
         }),
     )
@@ -91,6 +93,7 @@ pub(crate) fn endpoints(name: &str, addresses: &[SocketAddr]) -> Endpoints {
         locality: String::new(),
         is_meshed: false,
         service_account: String::new(),
+        hostname: String::new(),
     };
     Endpoints {
         service: key(name),

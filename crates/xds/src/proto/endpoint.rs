@@ -41,6 +41,7 @@ impl Wire for Endpoint {
             locality: self.locality.clone(),
             is_meshed: self.is_meshed,
             service_account: self.service_account.clone(),
+            hostname: self.hostname.clone(),
         }
     }
 
@@ -54,6 +55,7 @@ impl Wire for Endpoint {
             locality: wire.locality,
             is_meshed: wire.is_meshed,
             service_account: wire.service_account,
+            hostname: wire.hostname,
         })
     }
 }

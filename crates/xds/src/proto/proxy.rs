@@ -25,6 +25,7 @@ impl Wire for Proxy {
             locality: self.locality.clone(),
             inbound: wire_list(&self.inbound),
             gateway_ports: wire_pairs(&self.gateway_ports),
+            answers_dns: self.answers_dns,
         }
     }
 
@@ -38,6 +39,7 @@ impl Wire for Proxy {
             locality: wire.locality,
             inbound: list(wire.inbound, "inbound")?,
             gateway_ports: pairs(wire.gateway_ports, "gateway_ports")?,
+            answers_dns: wire.answers_dns,
         })
     }
 }

@@ -105,6 +105,7 @@ impl Wire for Mesh {
             default_retries: Some(self.default_retries.to_wire()),
             connect_timeout: Some(wire_duration(self.connect_timeout)),
             locality: Some(self.locality.to_wire()),
+            dns_refresh_rate: Some(wire_duration(self.dns_refresh_rate)),
         }
     }
 
@@ -114,6 +115,9 @@ impl Wire for Mesh {
         let connect_timeout = wire
             .connect_timeout
             .map(|nanoseconds| positive_duration(nanoseconds, "connect_timeout"));
+        let dns_refresh_rate = wire
+            .dns_refresh_rate
+            .map(|nanoseconds| positive_duration(nanoseconds, "dns_refresh_rate"));
         Ok(Self {
             cluster_domain: nonempty(wire.cluster_domain, "cluster_domain")?,
             root_namespace: nonempty(wire.root_namespace, "root_namespace")?,
@@ -128,6 +132,9 @@ impl Wire for Mesh {
                 .transpose()?
                 .unwrap_or(default.connect_timeout),
             locality: optional(wire.locality, "locality")?.unwrap_or(default.locality),
+            dns_refresh_rate: dns_refresh_rate
+                .transpose()?
+                .unwrap_or(default.dns_refresh_rate),
         })
     }
 }

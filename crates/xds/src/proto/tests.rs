@@ -136,6 +136,7 @@ fn service(resolution: Resolution, export_to: ExportTo) -> Service {
         key: key(),
         registry: Registry::ServiceEntry,
         addresses: vec!["10.96.0.1/32".parse().expect("a subnet")],
+        allocated: vec!["240.240.0.1/32".parse().expect("a subnet")],
         ports: vec![ServicePort {
             number: 9080,
             name: "http".into(),
@@ -163,31 +164,22 @@ fn proxy() -> Proxy {
             endpoint: Some("127.0.0.1:8081".parse().expect("a socket")),
         }],
         gateway_ports: vec![(80, 8080)],
+        answers_dns: true,
     }
 }
 
 fn bodies() -> Vec<Body> {
-    let dns = DnsEndpoint {
-        name: "example.com".into(),
-        ports: vec![(80, 8080)],
-        labels: labels(&[("a", "b")]),
-        weight: 2,
-        locality: "r1/z1".into(),
-    };
-    vec![
+    let mut bodies = vec![
         Body::Mesh(Mesh {
             outbound_policy: OutboundPolicy::RegistryOnly,
             access_log_encoding: AccessLogEncoding::Json,
             default_retries: rules::retries(),
             connect_timeout: Duration::from_millis(1500),
+            dns_refresh_rate: Duration::from_secs(7),
             locality: LocalityLb::default(),
             ..Mesh::default()
         }),
         Body::Proxy(proxy()),
-        Body::Service(service(Resolution::Endpoints, ExportTo::All)),
-        Body::Service(service(Resolution::Dns(vec![dns]), ExportTo::Nobody)),
-        Body::Service(service(Resolution::OriginalDst, ExportTo::All)),
-        Body::Service(service(Resolution::Alias(Host::new("b.c")), ExportTo::All)),
         Body::VirtualService(virtual_service()),
         Body::DestinationRule(DestinationRule {
             namespace: "default".into(),
@@ -205,44 +197,66 @@ fn bodies() -> Vec<Body> {
                 policy: TrafficPolicy::default(),
             }],
         }),
-        Body::Gateway(Gateway {
-            namespace: "default".into(),
-            name: "a".into(),
-            selector: labels(&[("istio", "ingressgateway")]),
-            servers: vec![Server {
-                name: String::new(),
-                port: 80,
-                port_name: "http".into(),
-                protocol: Protocol::Http,
-                bind: String::new(),
-                hosts: vec![ServerHost {
-                    namespace: Some("default".into()),
-                    host: HostPattern::Any,
-                }],
-                https_redirect: true,
-                tls: Some(ServerTls {
-                    mode: ServerTlsMode::OptionalMutual,
-                    certificates: vec![
-                        Certificate::Secret("credential".into()),
-                        Certificate::Files {
-                            chain: "/etc/chain.pem".into(),
-                            private_key: "/etc/key.pem".into(),
-                        },
-                    ],
-                    client_ca: Some(ClientCa::Secret("credential-cacert".into())),
-                    ca_crl: "/etc/crl.pem".into(),
-                    subject_alt_names: vec!["client".into()],
-                    verify_certificate_spki: vec!["spki".into()],
-                    verify_certificate_hash: vec!["hash".into()],
-                    min_version: TlsVersion::V1_2,
-                    max_version: TlsVersion::V1_3,
-                    cipher_suites: vec!["ECDHE-RSA-AES128-GCM-SHA256".into()],
-                    ecdh_curves: vec!["X25519".into()],
-                    insecure_skip_verify: true,
-                }),
-            }],
-        }),
+        Body::Gateway(gateway()),
+    ];
+    bodies.extend(services().map(Body::Service));
+    bodies
+}
+
+fn services() -> [Service; 4] {
+    let dns = DnsEndpoint {
+        name: "example.com".into(),
+        ports: vec![(80, 8080)],
+        labels: labels(&[("a", "b")]),
+        weight: 2,
+        locality: "r1/z1".into(),
+    };
+    [
+        service(Resolution::Endpoints, ExportTo::All),
+        service(Resolution::Dns(vec![dns]), ExportTo::Nobody),
+        service(Resolution::OriginalDst, ExportTo::All),
+        service(Resolution::Alias(Host::new("b.c")), ExportTo::All),
     ]
+}
+
+fn gateway() -> Gateway {
+    Gateway {
+        namespace: "default".into(),
+        name: "a".into(),
+        selector: labels(&[("istio", "ingressgateway")]),
+        servers: vec![Server {
+            name: String::new(),
+            port: 80,
+            port_name: "http".into(),
+            protocol: Protocol::Http,
+            bind: String::new(),
+            hosts: vec![ServerHost {
+                namespace: Some("default".into()),
+                host: HostPattern::Any,
+            }],
+            https_redirect: true,
+            tls: Some(ServerTls {
+                mode: ServerTlsMode::OptionalMutual,
+                certificates: vec![
+                    Certificate::Secret("credential".into()),
+                    Certificate::Files {
+                        chain: "/etc/chain.pem".into(),
+                        private_key: "/etc/key.pem".into(),
+                    },
+                ],
+                client_ca: Some(ClientCa::Secret("credential-cacert".into())),
+                ca_crl: "/etc/crl.pem".into(),
+                subject_alt_names: vec!["client".into()],
+                verify_certificate_spki: vec!["spki".into()],
+                verify_certificate_hash: vec!["hash".into()],
+                min_version: TlsVersion::V1_2,
+                max_version: TlsVersion::V1_3,
+                cipher_suites: vec!["ECDHE-RSA-AES128-GCM-SHA256".into()],
+                ecdh_curves: vec!["X25519".into()],
+                insecure_skip_verify: true,
+            }),
+        }],
+    }
 }
 
 fn endpoints() -> Endpoints {
@@ -257,6 +271,7 @@ fn endpoints() -> Endpoints {
             locality: String::new(),
             is_meshed: true,
             service_account: "bookinfo".into(),
+            hostname: "mysql-0".into(),
         }],
     }
 }

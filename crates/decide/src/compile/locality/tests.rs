@@ -15,6 +15,7 @@ fn proxy(locality: &str) -> Proxy {
         locality: locality.into(),
         inbound: Vec::new(),
         gateway_ports: Vec::new(),
+        answers_dns: false,
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Proxy {
     pub inbound: Vec<InboundPort>,
     #[prost(message, repeated, tag = "8")]
     pub gateway_ports: Vec<PortPair>,
+    #[prost(bool, tag = "9")]
+    pub answers_dns: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Message)]

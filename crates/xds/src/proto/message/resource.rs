@@ -71,4 +71,7 @@ pub struct Mesh {
     pub connect_timeout: Option<u64>,
     #[prost(message, optional, tag = "10")]
     pub locality: Option<LocalityLb>,
+    /// Nanoseconds.
+    #[prost(uint64, optional, tag = "11")]
+    pub dns_refresh_rate: Option<u64>,
 }

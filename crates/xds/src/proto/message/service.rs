@@ -26,6 +26,8 @@ pub struct Service {
     pub is_external: bool,
     #[prost(message, optional, tag = "6")]
     pub export_to: Option<ExportTo>,
+    #[prost(message, repeated, tag = "7")]
+    pub allocated: Vec<Subnet>,
     #[prost(oneof = "Resolution", tags = "10, 11, 12, 13")]
     pub resolution: Option<Resolution>,
 }
@@ -106,4 +108,6 @@ pub struct Endpoint {
     pub is_meshed: bool,
     #[prost(string, tag = "8")]
     pub service_account: String,
+    #[prost(string, tag = "9")]
+    pub hostname: String,
 }
