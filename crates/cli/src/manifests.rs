@@ -112,4 +112,34 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_gateway_knows_the_control_plane_and_may_have_secrets() {
+        let objects = all(&Values::default());
+        let find = |name: &str| {
+            let mut all = objects.iter();
+            all.find(|object| name_of(object) == name)
+                .expect("it is installed")
+        };
+        let pod = &find("Deployment istio-system/istio-ingressgateway")["spec"]["template"]["spec"];
+        let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+        let volumes = pod["volumes"].as_array().unwrap();
+        for name in ["istio-token", "istiod-ca-cert"] {
+            assert!(mounts.iter().any(|mount| mount["name"] == name), "{name}");
+            assert!(
+                volumes.iter().any(|volume| volume["name"] == name),
+                "{name}"
+            );
+        }
+        let ports = find("Service istio-system/istiod")["spec"]["ports"].as_array();
+        let mut ports = ports.unwrap().iter();
+        assert!(ports.any(|port| port["port"] == 15012 && port["name"] == "https-dns"));
+        let binding = find("RoleBinding istio-system/istio-ingressgateway-sds");
+        assert_eq!(
+            binding["subjects"][0]["name"], pod["serviceAccountName"],
+            "the Role is bound to whom the gateway runs as"
+        );
+        let role = find("Role istio-system/istio-ingressgateway-sds");
+        assert_eq!(role["rules"][0]["resources"][0], "secrets");
+    }
 }

@@ -153,6 +153,7 @@ fn connections(state: &State) -> Value {
         json!({
             "connectionId": format!("{}-{}", connection.node.id, connection.id),
             "address": connection.peer,
+            "identity": connection.identity.as_ref().map(|identity| identity.account.to_string()),
             "connected_seconds": connection.since.elapsed().as_secs(),
         })
     });

@@ -3,6 +3,7 @@
 //! Nothing is published before every watch has listed its objects once: a part of the mesh would
 //! make proxies that know the whole forget the rest.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::index::{Index, Place};
+use crate::secrets::credential::Problem;
 use crate::watch::{Event, Watches};
 use crate::{Error, Settings};
 
@@ -37,6 +39,8 @@ pub(crate) struct State {
     synced: watch::Sender<bool>,
     /// Counts changes of the index, for who follows it.
     settled: watch::Sender<u64>,
+    /// What is wrong with Secrets that gateways ask for, by `namespace/name`.
+    credential_problems: watch::Sender<BTreeMap<String, Problem>>,
     /// The webhooks are being served.
     pub(crate) is_webhook_ready: AtomicBool,
     /// Events of the cluster by their fate, for metrics.
@@ -75,6 +79,7 @@ impl State {
             publisher: Publisher::new(),
             synced: watch::Sender::new(false),
             settled: watch::Sender::new(0),
+            credential_problems: watch::Sender::default(),
             is_webhook_ready: AtomicBool::new(false),
             events: Events::default(),
         }
@@ -97,6 +102,25 @@ impl State {
     /// Changes whenever the index has.
     pub(crate) fn settled(&self) -> watch::Receiver<u64> {
         self.settled.subscribe()
+    }
+
+    /// What is wrong with Secrets that gateways ask for, by `namespace/name`.
+    pub(crate) fn credential_problems(&self) -> watch::Receiver<BTreeMap<String, Problem>> {
+        self.credential_problems.subscribe()
+    }
+
+    /// Tells what is wrong with Secrets now.
+    pub(crate) fn set_credential_problems(&self, problems: BTreeMap<String, Problem>) {
+        self.credential_problems.send_if_modified(|known| {
+            for (name, problem) in &problems {
+                if known.get(name) != Some(problem) {
+                    tracing::warn!(secret = %name, %problem, "a gateway asks for a Secret that it cannot have");
+                }
+            }
+            let is_news = *known != problems;
+            *known = problems;
+            is_news
+        });
     }
 
     /// Answers whether proxies and the API server may be sent here.

@@ -32,7 +32,7 @@ pub const INIT: &str = "istio-init";
 const STATUS_PORT: u16 = 15020;
 
 /// Namespaces whose pods must run when nothing else does.
-const NEVER: [&str; 4] = [
+pub(crate) const NEVER: [&str; 4] = [
     "kube-system",
     "kube-public",
     "kube-node-lease",

@@ -5,10 +5,11 @@
 //!
 //! ```text
 //!                watch ──► engine ──► index (a value) ──► xds::server::Publisher ──► proxies 15010
-//! Kubernetes API   │                    ▲  │                        │
-//!                  │      webhook 15017 ┘  └──► status ◄── NACKs ───┘
-//!                  └── authority, registration (the webhooks' certificate)
-//!                             debug 8080, metrics 15014
+//! Kubernetes API   │                    ▲  │                     ▲  │                        15012
+//!                  │      webhook 15017 ┘  └──► status ◄─ NACKs ─┼──┘
+//!                  ├── secrets (those that gateways ask for) ────┘
+//!                  ├── authority ──► certificate of 15012 and 15017, registration, roots
+//!                  └── authenticate (tokens of proxies)   debug 8080, metrics 15014
 //! ```
 //!
 //! Invariants:
@@ -16,7 +17,10 @@
 //!   proxies forget the rest.
 //! - While the API server is away, everything goes on with what is known.
 //! - A bad object changes nothing but its own `status`.
+//! - Keys leave on port 15012 only, to gateways with a token, of their own namespace.
 
+mod authenticate;
+mod authority;
 mod debug;
 mod engine;
 mod http;
@@ -24,17 +28,22 @@ pub mod index;
 pub mod inject;
 mod metrics;
 pub mod rbac;
+mod roots;
 mod run;
+mod secrets;
 mod settings;
 pub mod status;
 mod watch;
 mod webhook;
 
-pub use run::{run, run_with};
+pub use run::{Listeners, run, run_on, run_with};
 pub use settings::Settings;
 
-/// The Secret in which the authority of the webhooks' certificates is kept.
-pub const WEBHOOK_CA_SECRET: &str = "istiod-webhook-ca";
+/// The Secret in which the mesh's certificate authority is kept.
+pub const CA_SECRET: &str = "istio-ca-secret";
+
+/// The ConfigMap of every namespace that holds the authority's certificate.
+pub const ROOT_CONFIG_MAP: &str = "istio-ca-root-cert";
 
 /// Why the control plane cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +60,14 @@ pub enum Error {
     /// A certificate cannot be made.
     #[error("certificate: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// The Secret of the authority holds something else.
+    #[error("Secret {secret} holds no authority: {why}; delete it to have one made")]
+    Authority {
+        /// The Secret.
+        secret: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// TLS cannot be set up.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),

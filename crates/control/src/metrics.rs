@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use lateen_xds::Kind;
-use lateen_xds::server::{Histogram, Stats};
+use lateen_xds::server::{Denial, Histogram, Stats};
 
 use crate::engine::State;
 use crate::http::{Handler, Request, Response};
@@ -204,6 +204,20 @@ impl Text {
         let name = "pilot_total_xds_internal_errors";
         self.head(name, "counter", "Streams that were refused or failed.");
         self.line(name, "", stats.failures);
+        let name = "pilot_xds_unauthenticated_total";
+        let help = "Clients of the secured port that did not prove who they are.";
+        self.head(name, "counter", help);
+        self.line(name, "", stats.unproven);
+        let name = "pilot_xds_secrets_denied_total";
+        self.head(
+            name,
+            "counter",
+            "Secrets that were asked for and not given.",
+        );
+        for denial in Denial::ALL {
+            let count = stats.denials.get(&denial).copied().unwrap_or_default();
+            self.line(name, &format!("{{reason=\"{}\"}}", denial.as_str()), count);
+        }
         self.histogram(
             "pilot_proxy_convergence_time",
             "Seconds from a change to its acknowledgement by a proxy.",

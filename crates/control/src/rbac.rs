@@ -33,6 +33,35 @@ pub fn rules() -> Value {
             "resources": ["*/status"],
             "verbs": ["patch"]
         },
+        // Who a proxy is, and whether it may have Secrets.
+        {
+            "apiGroups": ["authentication.k8s.io"],
+            "resources": ["tokenreviews"],
+            "verbs": ["create"]
+        },
+        {
+            "apiGroups": ["authorization.k8s.io"],
+            "resources": ["subjectaccessreviews"],
+            "verbs": ["create"]
+        },
+        // Certificates of gateways, in any namespace; only those that are asked for are read.
+        {
+            "apiGroups": [""],
+            "resources": ["secrets"],
+            "verbs": watch
+        },
+        // The root certificate in every namespace. A name cannot limit `create`.
+        {
+            "apiGroups": [""],
+            "resources": ["configmaps"],
+            "verbs": ["create"]
+        },
+        {
+            "apiGroups": [""],
+            "resources": ["configmaps"],
+            "resourceNames": [crate::ROOT_CONFIG_MAP],
+            "verbs": ["get", "list", "watch", "patch"]
+        },
         {
             "apiGroups": ["admissionregistration.k8s.io"],
             "resources": ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
@@ -49,7 +78,7 @@ pub fn namespaced_rules() -> Value {
             "resources": ["configmaps"],
             "verbs": ["get", "list", "watch"]
         },
-        // The certificate authority of the webhooks. A name cannot limit `create`.
+        // The certificate authority. A name cannot limit `create`.
         {
             "apiGroups": [""],
             "resources": ["secrets"],
@@ -58,8 +87,8 @@ pub fn namespaced_rules() -> Value {
         {
             "apiGroups": [""],
             "resources": ["secrets"],
-            "resourceNames": [crate::WEBHOOK_CA_SECRET],
-            "verbs": ["get", "update"]
+            "resourceNames": [crate::CA_SECRET],
+            "verbs": ["get", "list", "watch", "update"]
         }
     ])
 }

@@ -21,8 +21,10 @@ pub struct Settings {
     pub mesh_config_map: String,
     /// The Service by which the webhooks are called.
     pub service: String,
-    /// Where proxies connect (plaintext).
+    /// Where proxies connect in plaintext; no Secrets there.
     pub xds_address: SocketAddr,
+    /// Where proxies connect with TLS and a token.
+    pub secured_xds_address: SocketAddr,
     /// Where readiness and debug pages are served.
     pub http_address: SocketAddr,
     /// Where metrics are served.
@@ -50,6 +52,7 @@ impl Default for Settings {
             mesh_config_map: "istio".into(),
             service: "istiod".into(),
             xds_address: any(15010),
+            secured_xds_address: any(15012),
             http_address: any(8080),
             monitoring_address: any(15014),
             webhook_address: any(15017),

@@ -6,12 +6,13 @@
 //! | condition    | False when                                            |
 //! |--------------|-------------------------------------------------------|
 //! | `Accepted`   | the object breaks rules of its kind; nothing of it is in effect |
-//! | `Programmed` | a proxy refused what came of it, and keeps what it had |
+//! | `Programmed` | a proxy refused what came of it, and keeps what it had; or a Gateway names a Secret that is missing or invalid |
 //!
 //! Once written they are kept up to date, so a corrected object says `True`. Conditions of others
 //! are left alone. `validationMessages` carries Istio's code for tools that look there. The addresses
 //! that a ServiceEntry was given are recorded in `addresses`.
 
+mod credentials;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -80,9 +81,10 @@ pub fn wanted(
     object: &Value,
     verdict: &Verdict,
     refused: Option<&Refused>,
+    credentials: &[String],
     now: &str,
 ) -> Option<Value> {
-    let conditions = judgement(object, verdict, refused, now);
+    let conditions = judgement(object, verdict, refused, credentials, now);
     let Some(addresses) = &verdict.addresses else {
         return conditions;
     };
@@ -96,6 +98,7 @@ fn judgement(
     object: &Value,
     verdict: &Verdict,
     refused: Option<&Refused>,
+    credentials: &[String],
     now: &str,
 ) -> Option<Value> {
     let status = &object["status"];
@@ -105,7 +108,7 @@ fn judgement(
         .unwrap_or_default();
     let find = |kind: &str| old.iter().find(|condition| condition["type"] == kind);
     let has_ours = find("Accepted").or_else(|| find("Programmed")).is_some();
-    let conditions = [accepted(verdict), programmed(verdict, refused)];
+    let conditions = [accepted(verdict), programmed(verdict, refused, credentials)];
     let is_fine = |condition: &Condition| condition.is_true && condition.reason != PARTLY;
     if !has_ours && conditions.iter().all(is_fine) {
         return None;
@@ -158,7 +161,7 @@ fn accepted(verdict: &Verdict) -> Condition {
     }
 }
 
-fn programmed(verdict: &Verdict, refused: Option<&Refused>) -> Condition {
+fn programmed(verdict: &Verdict, refused: Option<&Refused>, credentials: &[String]) -> Condition {
     let (is_true, reason, message) = match refused {
         Some(refused) => {
             let proxies = match refused.proxies {
@@ -167,6 +170,11 @@ fn programmed(verdict: &Verdict, refused: Option<&Refused>) -> Condition {
             };
             let message = format!("{proxies}; {} says: {}", refused.proxy, refused.error);
             (false, "Rejected", message)
+        }
+        None if verdict.errors.is_empty() && !credentials.is_empty() => {
+            let list = credentials.join("; ");
+            let message = format!("servers that need it cannot end TLS: {list}");
+            (false, "InvalidCredential", message)
         }
         None if verdict.errors.is_empty() => (true, "Programmed", "no proxy refuses it".to_owned()),
         None => (false, "Invalid", "it is not sent to proxies".to_owned()),
@@ -261,12 +269,12 @@ mod tests {
 
     #[test]
     fn an_object_that_is_in_effect_gets_no_status() {
-        assert_eq!(wanted(&object(&Value::Null), &good(), None, NOW), None);
+        assert_eq!(wanted(&object(&Value::Null), &good(), None, &[], NOW), None);
     }
 
     #[test]
     fn a_bad_object_says_why_and_is_written_once() {
-        let status = wanted(&object(&Value::Null), &bad(), None, NOW).expect("a status");
+        let status = wanted(&object(&Value::Null), &bad(), None, &[], NOW).expect("a status");
         assert_eq!(status["conditions"][0]["status"], "False");
         let message = status["conditions"][0]["message"]
             .as_str()
@@ -278,7 +286,7 @@ mod tests {
         assert_eq!(status["validationMessages"][0]["type"]["code"], "IST0106");
         assert_eq!(status["observedGeneration"], 2);
         let later = "2026-01-02T04:00:00Z";
-        assert_eq!(wanted(&object(&status), &bad(), None, later), None);
+        assert_eq!(wanted(&object(&status), &bad(), None, &[], later), None);
     }
 
     #[test]
@@ -288,28 +296,45 @@ mod tests {
             addresses: Some(addresses.clone()),
             ..verdict
         };
-        let status = wanted(&object(&Value::Null), &with(good()), None, NOW);
+        let status = wanted(&object(&Value::Null), &with(good()), None, &[], NOW);
         assert_eq!(status, Some(json!({ "addresses": addresses })));
-        let status = wanted(&object(&Value::Null), &with(bad()), None, NOW).expect("a status");
+        let status = wanted(&object(&Value::Null), &with(bad()), None, &[], NOW).expect("a status");
         assert_eq!(status["addresses"], json!(addresses));
         assert_eq!(status["conditions"][0]["status"], "False");
     }
 
     #[test]
     fn a_corrected_object_is_cleared_and_conditions_of_others_stay() {
-        let mut status = wanted(&object(&Value::Null), &bad(), None, NOW).expect("a status");
+        let mut status = wanted(&object(&Value::Null), &bad(), None, &[], NOW).expect("a status");
         let other = json!({ "type": "Healthy", "status": "True" });
         status["conditions"]
             .as_array_mut()
             .expect("a list")
             .insert(0, other.clone());
         let later = "2026-01-02T04:00:00Z";
-        let cleared = wanted(&object(&status), &good(), None, later).expect("a change");
+        let cleared = wanted(&object(&status), &good(), None, &[], later).expect("a change");
         assert_eq!(cleared["conditions"][0], other);
         assert_eq!(cleared["conditions"][1]["status"], "True");
         assert_eq!(cleared["conditions"][1]["lastTransitionTime"], later);
         assert_eq!(cleared["validationMessages"], json!([]));
-        assert_eq!(wanted(&object(&cleared), &good(), None, later), None);
+        assert_eq!(wanted(&object(&cleared), &good(), None, &[], later), None);
+    }
+
+    #[test]
+    fn a_gateway_whose_secret_is_missing_says_so_until_it_is_there() {
+        let lacks = ["Secret edge/c does not exist".to_owned()];
+        let status = wanted(&object(&Value::Null), &good(), None, &lacks, NOW).expect("a status");
+        let condition = &status["conditions"][1];
+        assert_eq!(
+            (&condition["status"], &condition["reason"]),
+            (&json!("False"), &json!("InvalidCredential"))
+        );
+        let message = condition["message"].as_str().expect("a message");
+        assert!(message.contains(&lacks[0]), "{message}");
+        assert_eq!(wanted(&object(&status), &good(), None, &lacks, NOW), None);
+        let later = "2026-01-02T04:00:00Z";
+        let cleared = wanted(&object(&status), &good(), None, &[], later).expect("a change");
+        assert_eq!(cleared["conditions"][1]["status"], "True");
     }
 
     #[test]
@@ -321,7 +346,8 @@ mod tests {
         };
         let mut verdict = good();
         verdict.unsupported.push("spec.http[0].fault".into());
-        let status = wanted(&object(&Value::Null), &verdict, Some(&refused), NOW).expect("both");
+        let status =
+            wanted(&object(&Value::Null), &verdict, Some(&refused), &[], NOW).expect("both");
         assert_eq!(status["conditions"][0]["reason"], PARTLY);
         assert_eq!(status["conditions"][1]["reason"], "Rejected");
         let message = status["conditions"][1]["message"]

@@ -5,10 +5,9 @@
 //! /validate     Istio's kinds ──► lateen_api::validate ──► allowed, with warnings, or refused
 //! ```
 //!
-//! TLS with a certificate of the control plane's own authority ([`authority`]), whose public part
+//! TLS with a certificate of the mesh's authority ([`crate::authority`]), whose public part
 //! is written into the webhook configurations ([`registration`]).
 
-pub(crate) mod authority;
 pub(crate) mod registration;
 mod review;
 
@@ -167,7 +166,7 @@ impl Webhook {
             cluster: settings.cluster.clone(),
             trust_domain: mesh.mesh.trust_domain.clone(),
             cluster_domain: settings.cluster_domain.clone(),
-            discovery_address: format!("{}.{}.svc:15010", settings.service, settings.namespace),
+            discovery_address: format!("{}.{}.svc:15012", settings.service, settings.namespace),
             default_config: mesh.default_config.clone(),
             is_prometheus_merged: mesh.is_prometheus_merged,
         }

@@ -161,6 +161,7 @@ fn serve_dns(server: &Rc<dns::Server>, port: u16) -> anyhow::Result<()> {
 
 fn client(settings: &Settings) -> anyhow::Result<Client> {
     let mut client = ClientSettings::new(settings.discovery_address.clone(), settings.node.clone());
+    client.tls.clone_from(&settings.discovery_tls);
     client.prepare_socket = Some(Arc::new(|socket| {
         sys::set_mark(socket, Mark::Outbound);
         Ok(())

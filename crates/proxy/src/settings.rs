@@ -16,6 +16,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use lateen_model::Labels;
 use lateen_model::proxy::Role;
+use lateen_xds::client::tls::{self, Tls};
 use lateen_xds::{Node, NodeId};
 
 use crate::sys;
@@ -48,9 +49,18 @@ pub struct Flags {
     /// Settings of this proxy as JSON, as injection writes them (Istio's ProxyConfig).
     #[arg(long, env = "PROXY_CONFIG", default_value = "")]
     pub proxy_config: String,
-    /// Where the control plane is, as host:port [default: istiod.istio-system.svc:15010].
+    /// Where the control plane is, as host:port [default: istiod.istio-system.svc:15012].
     #[arg(long)]
     pub discovery_address: Option<String>,
+    /// Whether to speak TLS with the control plane [default: if its port is 15012].
+    #[arg(long, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub discovery_tls: Option<bool>,
+    /// Authorities that the control plane's certificate is checked with.
+    #[arg(long, default_value = tls::ROOT)]
+    pub discovery_root: PathBuf,
+    /// Token of this pod's service account for the control plane.
+    #[arg(long, default_value = tls::TOKEN)]
+    pub discovery_token: PathBuf,
     /// Number of worker threads; 0 takes every CPU that this process may use [default: from
     /// PROXY_CONFIG, else 1 for a sidecar and all CPUs for a gateway].
     #[arg(long)]
@@ -179,6 +189,8 @@ pub struct Settings {
     pub addresses: Vec<IpAddr>,
     /// Where the control plane is.
     pub discovery_address: String,
+    /// TLS to the control plane; plaintext, and no Secrets, if unset.
+    pub discovery_tls: Option<Tls>,
     /// Number of worker threads; at least 1.
     pub concurrency: usize,
     /// Directory of the last good configuration.
@@ -241,8 +253,10 @@ impl Settings {
         };
         let discovery_address = flags
             .discovery_address
+            .clone()
             .or(config.discovery_address)
-            .unwrap_or_else(|| "istiod.istio-system.svc:15010".into());
+            .unwrap_or_else(|| "istiod.istio-system.svc:15012".into());
+        let discovery_tls = discovery_tls(&flags, &discovery_address);
         let capture = node.metadata.get("DNS_CAPTURE").map(String::as_str);
         Ok(Self {
             answers_dns: role == Role::Sidecar && capture == Some("true"),
@@ -250,6 +264,7 @@ impl Settings {
             node,
             addresses,
             discovery_address,
+            discovery_tls,
             concurrency,
             snapshot_dir: flags.snapshot_dir,
             bind: flags.bind.unwrap_or(all),
@@ -260,6 +275,17 @@ impl Settings {
             app_metrics,
         })
     }
+}
+
+/// TLS to the control plane. Of Istio's ports 15010 is plaintext, and 15012 is not.
+fn discovery_tls(flags: &Flags, address: &str) -> Option<Tls> {
+    let is_secured = flags.discovery_tls;
+    let is_secured = is_secured.unwrap_or_else(|| address.ends_with(":15012"));
+    is_secured.then(|| Tls {
+        root: flags.discovery_root.clone(),
+        token: flags.discovery_token.clone(),
+        server_name: None,
+    })
 }
 
 fn drain_settings(flags: &Flags, config: &ProxyConfig) -> anyhow::Result<DrainSettings> {
@@ -426,6 +452,21 @@ mod tests {
         assert_eq!(settings.concurrency, 2);
         assert_eq!(settings.drain.duration, Duration::from_millis(500));
         assert_eq!(resolve(&[]).expect("valid").concurrency, 1);
+    }
+
+    #[test]
+    fn the_control_plane_is_spoken_to_in_tls_where_its_port_is_the_secured_one() {
+        let tls = |args: &[&str]| resolve(args).expect("valid").discovery_tls;
+        let secured = tls(&[]).expect("the default is secured");
+        assert_eq!(secured.root.as_os_str(), tls::ROOT);
+        assert_eq!(secured.token.as_os_str(), tls::TOKEN);
+        assert_eq!(
+            tls(&["--discovery-address=istiod.istio-system.svc:15010"]),
+            None
+        );
+        assert_eq!(tls(&["--discovery-address=127.0.0.1:1"]), None);
+        assert!(tls(&["--discovery-address=127.0.0.1:1", "--discovery-tls"]).is_some());
+        assert_eq!(tls(&["--discovery-tls=false"]), None);
     }
 
     #[test]

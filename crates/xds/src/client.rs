@@ -21,6 +21,7 @@
 
 mod backoff;
 mod stream;
+pub mod tls;
 mod update;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,7 @@ use crate::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Rejection}
 use crate::{Error, Kind, Node};
 
 pub use backoff::Backoff;
+pub use tls::Tls;
 pub use update::{Name, Update};
 
 /// Prepares a socket before it connects, for instance with `SO_MARK`, so that a proxy's own
@@ -48,6 +50,8 @@ pub struct Settings {
     pub address: String,
     /// Who connects.
     pub node: Node,
+    /// TLS, and the proof of who connects; plaintext if unset, and no Secrets then.
+    pub tls: Option<Tls>,
     /// Called on each socket before it connects.
     pub prepare_socket: Option<PrepareSocket>,
     /// How long to wait between attempts.
@@ -120,6 +124,8 @@ enum State {
 enum Happened {
     Response(Box<DeltaDiscoveryResponse>),
     Sent,
+    /// The server ended the stream in order: it wants to see a fresh token.
+    Renewed,
     Ended(String),
 }
 
@@ -131,6 +137,7 @@ impl Settings {
         Self {
             address: address.into(),
             node,
+            tls: None,
             prepare_socket: None,
             backoff: Backoff::default(),
             connect_timeout: Duration::from_secs(5),
@@ -262,6 +269,7 @@ impl Client {
                 },
                 State::Open(open) => match wait(open, &mut self.outbox).await {
                     Happened::Sent => {}
+                    Happened::Renewed => self.renew(),
                     Happened::Ended(error) => self.disconnect(error),
                     Happened::Response(response) => {
                         if let Some(update) = self.receive(*response) {
@@ -343,16 +351,28 @@ impl Client {
         Some(Update::from_wire(kind, open.id, response))
     }
 
+    fn renew(&mut self) {
+        tracing::debug!(address = %self.settings.address,
+            "the control plane ended the stream; opening another one");
+        self.wait("the control plane ended the stream".into());
+    }
+
     fn disconnect(&mut self, error: String) {
         if self.status.is_connected {
-            self.status.since = Instant::now();
             tracing::warn!(address = %self.settings.address, %error,
                 "lost the control plane; serving on with the last configuration");
         } else if self.status.failures == 0 {
             tracing::warn!(address = %self.settings.address, %error,
                 "cannot reach the control plane; retrying");
         }
-        self.status.is_connected = false;
+        self.wait(error);
+    }
+
+    /// Waits before the next attempt.
+    fn wait(&mut self, error: String) {
+        if std::mem::take(&mut self.status.is_connected) {
+            self.status.since = Instant::now();
+        }
         self.status.last_error = error;
         let wait = self.settings.backoff.wait(self.status.failures);
         self.status.failures = self.status.failures.saturating_add(1);
@@ -403,7 +423,7 @@ async fn wait(open: &mut stream::Open, outbox: &mut Outbox) -> Happened {
         },
         response = open.responses.message() => match response {
             Ok(Some(response)) => Happened::Response(Box::new(response)),
-            Ok(None) => Happened::Ended("the control plane ended the stream".into()),
+            Ok(None) => Happened::Renewed,
             Err(status) => Happened::Ended(stream::describe(&status)),
         },
     }

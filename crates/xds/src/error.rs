@@ -11,6 +11,14 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A client is not who it says: its stream is refused.
+    #[error("{id} is not who it says: {why}")]
+    Identity {
+        /// The identity that it claims.
+        id: String,
+        /// What it has proven instead.
+        why: String,
+    },
     /// One resource cannot be used: it alone is rejected.
     #[error("{0}")]
     Resource(#[from] Malformed),

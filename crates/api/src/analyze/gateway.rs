@@ -28,8 +28,57 @@ pub(super) fn analyze(set: &Set<'_>, findings: &mut Findings) {
             findings.add(&code::REFERENCE, gateway.subject, "spec.selector", text);
         }
         exposed_ports(gateway, &selected, set, findings);
+        credentials(gateway, &selected, set, findings);
     }
     conflicts(&gateways, findings);
+}
+
+/// A Secret that is named must be beside the pods of the gateway. Where the Secrets of the cluster
+/// are not known, nothing can be said.
+fn credentials(
+    gateway: &Parsed<'_, Gateway>,
+    selected: &[&Workload<'_>],
+    set: &Set<'_>,
+    findings: &mut Findings,
+) {
+    let secrets: Vec<_> = set.of("", "Secret").collect();
+    if !secrets.iter().any(|secret| secret.is_of_cluster()) {
+        return;
+    }
+    let mut namespaces: Vec<&str> = selected.iter().map(|w| w.subject.namespace).collect();
+    namespaces.sort_unstable();
+    namespaces.dedup();
+    let has = |namespace: &str, name: &str| {
+        let mut all = secrets.iter();
+        all.any(|secret| secret.namespace == namespace && secret.object.name() == name)
+    };
+    for (index, server) in gateway.spec.servers.iter().enumerate() {
+        let Some(tls) = &server.tls else { continue };
+        let single = [
+            ("credentialName".to_owned(), &tls.credential_name),
+            (
+                "caCertCredentialName".to_owned(),
+                &tls.ca_cert_credential_name,
+            ),
+        ];
+        let several = tls.credential_names.iter().enumerate();
+        let several = several.map(|(i, name)| (format!("credentialNames[{i}]"), name));
+        for (field, name) in single.into_iter().chain(several) {
+            let name = name.strip_prefix("kubernetes://").unwrap_or(name);
+            // Other schemes are other sources.
+            if name.is_empty() || name.contains("://") {
+                continue;
+            }
+            for namespace in namespaces.iter().filter(|namespace| !has(namespace, name)) {
+                let text = format!(
+                    "the Secret {namespace}/{name} does not exist; it must be in the namespace of \
+                     the gateway's pods"
+                );
+                let field = format!("spec.servers[{index}].tls.{field}");
+                findings.add(&code::REFERENCE, gateway.subject, &field, text);
+            }
+        }
+    }
 }
 
 /// A number that no Service of the gateway exposes is listened to, but nobody reaches it from

@@ -112,6 +112,11 @@ impl Subject<'_> {
         }
     }
 
+    /// Answers whether it was read from a cluster.
+    pub(super) fn is_of_cluster(&self) -> bool {
+        matches!(self.origin, Origin::Cluster)
+    }
+
     /// The place of a field in a file; empty for objects of a cluster.
     pub(super) fn place(&self, field: &str) -> String {
         match self.origin {

@@ -668,3 +668,34 @@ fn every_sample_is_valid() {
     }
     assert!(count >= 15, "{count} samples");
 }
+
+#[test]
+fn a_gateways_secret_must_be_beside_its_pods_where_secrets_are_known() {
+    let gateway = networking(
+        "Gateway",
+        "secured",
+        "{selector: {istio: ingressgateway}, servers: [
+            {port: {number: 443, name: https, protocol: HTTPS}, hosts: [a.example],
+             tls: {mode: SIMPLE, credentialName: there}},
+            {port: {number: 443, name: more, protocol: HTTPS}, hosts: [b.example],
+             tls: {mode: MUTUAL, credentialNames: ['kubernetes://there', elsewhere]}}]}",
+    );
+    let options = Options::default();
+    let found = |secrets: &[(&str, &str)]| {
+        let mut entries = installation(&options);
+        entries.extend(read("g.yaml", &gateway).unwrap());
+        entries.extend(secrets.iter().map(|(namespace, name)| Entry {
+            value: serde_json::json!({
+                "apiVersion": "v1", "kind": "Secret",
+                "metadata": { "namespace": namespace, "name": name },
+            }),
+            origin: Origin::Cluster,
+        }));
+        let messages = analyze(&entries, &options);
+        let about = messages.into_iter().filter(|m| m.code.id == "IST0101");
+        about.map(|m| m.field).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&[]), Vec::<String>::new());
+    let secrets = [("istio-system", "there"), ("default", "elsewhere")];
+    assert_eq!(found(&secrets), ["spec.servers[1].tls.credentialNames[1]"]);
+}

@@ -167,7 +167,38 @@ async fn cluster(client: &Client) -> anyhow::Result<Vec<Entry>> {
     for list in futures::future::join_all(lists).await {
         entries.extend(list?);
     }
+    entries.extend(secrets(client).await?);
     Ok(entries)
+}
+
+/// The names of Secrets; what they hold is nobody's business here. Who may not list them is not
+/// told about missing ones.
+async fn secrets(client: &Client) -> anyhow::Result<Vec<Entry>> {
+    let api = Api::<k8s_openapi::api::core::v1::Secret>::all(client.clone());
+    let list = match api.list_metadata(&ListParams::default()).await {
+        Ok(list) => list,
+        Err(kube::Error::Api(status)) if status.code == 403 => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(output::failed(
+                "cannot list secrets",
+                "`list` on it",
+                &error,
+            ));
+        }
+    };
+    let entry = |secret: kube::core::PartialObjectMeta<_>| {
+        let metadata = serde_json::json!({
+            "namespace": secret.metadata.namespace,
+            "name": secret.metadata.name,
+        });
+        Entry {
+            value: serde_json::json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": metadata,
+            }),
+            origin: Origin::Cluster,
+        }
+    };
+    Ok(list.into_iter().map(entry).collect())
 }
 
 pub(super) async fn list(client: &Client, resource: ApiResource) -> anyhow::Result<Vec<Entry>> {

@@ -28,9 +28,12 @@ pub(crate) struct Control {
     /// The domain of the cluster's services.
     #[arg(long, default_value = "cluster.local")]
     domain: String,
-    /// Port for proxies.
+    /// Port for proxies, in plaintext.
     #[arg(long, default_value_t = 15010)]
     xds_port: u16,
+    /// Port for proxies, with TLS and a token of their service account.
+    #[arg(long, default_value_t = 15012)]
+    secured_xds_port: u16,
     /// Port for readiness and debug pages.
     #[arg(long, default_value_t = 8080)]
     http_port: u16,
@@ -72,6 +75,7 @@ pub(crate) async fn run(args: Control) -> anyhow::Result<()> {
         cluster: args.cluster,
         cluster_domain: args.domain,
         xds_address: any(args.xds_port),
+        secured_xds_address: any(args.secured_xds_port),
         http_address: any(args.http_port),
         monitoring_address: any(args.monitoring_port),
         webhook_address: any(args.webhook_port),

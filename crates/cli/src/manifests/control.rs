@@ -30,6 +30,7 @@ fn service() -> Value {
             "selector": { "app": "istiod", "istio": "pilot" },
             "ports": [
                 { "name": "grpc-xds", "port": 15010, "protocol": "TCP" },
+                { "name": "https-dns", "port": 15012, "protocol": "TCP" },
                 { "name": "https-webhook", "port": 443, "targetPort": 15017, "protocol": "TCP" },
                 { "name": "http-debug", "port": 8080, "protocol": "TCP" },
                 { "name": "http-monitoring", "port": 15014, "protocol": "TCP" }
@@ -83,6 +84,7 @@ fn container(values: &Values) -> Value {
         "ports": [
             { "name": "http-debug", "containerPort": 8080 },
             { "name": "grpc-xds", "containerPort": 15010 },
+            { "name": "tls-xds", "containerPort": 15012 },
             { "name": "monitoring", "containerPort": 15014 },
             { "name": "webhook", "containerPort": 15017 }
         ],

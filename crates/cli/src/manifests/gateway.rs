@@ -63,7 +63,7 @@ fn deployment(values: &Values) -> Value {
                 "spec": {
                     "serviceAccountName": "istio-ingressgateway-service-account",
                     "containers": [container(values)],
-                    "volumes": [{ "name": "istio-data", "emptyDir": {} }]
+                    "volumes": volumes()
                 }
             }
         }
@@ -115,6 +115,21 @@ fn container(values: &Values) -> Value {
             "runAsUser": 1337,
             "runAsGroup": 1337
         },
-        "volumeMounts": [{ "name": "istio-data", "mountPath": "/var/lib/istio/data" }]
+        "volumeMounts": [
+            { "name": "istio-data", "mountPath": "/var/lib/istio/data" },
+            { "name": "istio-token", "mountPath": "/var/run/secrets/tokens", "readOnly": true },
+            { "name": "istiod-ca-cert", "mountPath": "/var/run/secrets/istio" }
+        ]
     })
+}
+
+/// What the proxy has of its own, and what it needs to know the control plane and to be known.
+fn volumes() -> Value {
+    let token =
+        json!({ "path": "istio-token", "audience": "istio-ca", "expirationSeconds": 43200 });
+    json!([
+        { "name": "istio-data", "emptyDir": {} },
+        { "name": "istio-token", "projected": { "sources": [{ "serviceAccountToken": token }] } },
+        { "name": "istiod-ca-cert", "configMap": { "name": lateen_control::ROOT_CONFIG_MAP } }
+    ])
 }

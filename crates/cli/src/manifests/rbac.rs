@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 
 use super::ROOT_NAMESPACE;
 
+/// The Role by which the gateway may have Secrets; Istio's name.
+const GATEWAY_ROLE: &str = "istio-ingressgateway-sds";
+
 pub(super) fn objects() -> Vec<Value> {
     vec![
         service_account("istiod"),
@@ -25,7 +28,7 @@ pub(super) fn objects() -> Vec<Value> {
             },
             "subjects": [{ "kind": "ServiceAccount", "name": "istiod", "namespace": ROOT_NAMESPACE }]
         }),
-        // The serving certificate of the webhooks lives in a Secret beside the control plane only.
+        // The key of the mesh's authority lives in a Secret beside the control plane only.
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "Role",
@@ -38,6 +41,28 @@ pub(super) fn objects() -> Vec<Value> {
             "metadata": { "name": "istiod", "namespace": ROOT_NAMESPACE, "labels": { "app": "istiod" } },
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "istiod" },
             "subjects": [{ "kind": "ServiceAccount", "name": "istiod", "namespace": ROOT_NAMESPACE }]
+        }),
+        // The gateway is given certificates only if it might read them itself.
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": { "name": GATEWAY_ROLE, "namespace": ROOT_NAMESPACE },
+            "rules": [
+                { "apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "watch", "list"] }
+            ]
+        }),
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": { "name": GATEWAY_ROLE, "namespace": ROOT_NAMESPACE },
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": GATEWAY_ROLE
+            },
+            "subjects": [{
+                "kind": "ServiceAccount",
+                "name": "istio-ingressgateway-service-account",
+                "namespace": ROOT_NAMESPACE
+            }]
         }),
     ]
 }

@@ -87,6 +87,7 @@ impl Work<'_> {
                 { "name": "istio-data", "mountPath": "/var/lib/istio/data" },
                 { "name": "istio-podinfo", "mountPath": "/etc/istio/pod" },
                 { "name": "istio-token", "mountPath": "/var/run/secrets/tokens" },
+                { "name": "istiod-ca-cert", "mountPath": "/var/run/secrets/istio" },
             ],
         });
         Ok(match self.own_container() {
@@ -271,6 +272,8 @@ pub(super) fn volumes() -> Vec<Value> {
             field("annotations", "metadata.annotations"),
         ] } }),
         json!({ "name": "istio-token", "projected": { "sources": [{ "serviceAccountToken": token }] } }),
+        // What the control plane's certificate is checked with.
+        json!({ "name": "istiod-ca-cert", "configMap": { "name": crate::ROOT_CONFIG_MAP } }),
     ]
 }
 

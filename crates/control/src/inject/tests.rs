@@ -12,7 +12,7 @@ fn template() -> Template {
         cluster: "Kubernetes".into(),
         trust_domain: "cluster.local".into(),
         cluster_domain: "cluster.local".into(),
-        discovery_address: "istiod.istio-system.svc:15010".into(),
+        discovery_address: "istiod.istio-system.svc:15012".into(),
         default_config: ProxyConfig::default(),
         is_prometheus_merged: true,
     }
@@ -318,7 +318,7 @@ fn settings_of_the_pod_lie_over_those_of_the_mesh() {
         panic!("it is injected");
     };
     let config: Value = serde_json::from_str(env(proxy(&pod), "PROXY_CONFIG").unwrap()).unwrap();
-    let expected = json!({ "concurrency": 4, "discoveryAddress": "istiod.istio-system.svc:15010" });
+    let expected = json!({ "concurrency": 4, "discoveryAddress": "istiod.istio-system.svc:15012" });
     assert_eq!(config, expected);
     assert_eq!(env(proxy(&pod), "A"), Some("1"));
     assert_eq!(env(proxy(&pod), "B"), Some("2"));
@@ -360,10 +360,31 @@ fn volumes_are_added_to_those_of_the_pod() {
             "istio-envoy",
             "istio-data",
             "istio-podinfo",
-            "istio-token"
+            "istio-token",
+            "istiod-ca-cert"
         ]
     );
+    let volume = |name: &str| {
+        let mut volumes = pod["spec"]["volumes"].as_array().unwrap().iter();
+        volumes.find(|volume| volume["name"] == name).unwrap()
+    };
+    let token = &volume("istio-token")["projected"]["sources"][0]["serviceAccountToken"];
+    assert_eq!(
+        *token,
+        json!({ "path": "istio-token", "audience": "istio-ca", "expirationSeconds": 43200 })
+    );
+    assert_eq!(
+        volume("istiod-ca-cert")["configMap"]["name"],
+        "istio-ca-root-cert"
+    );
     let mounts = proxy(&pod)["volumeMounts"].as_array().unwrap();
+    for (name, path) in [
+        ("istio-token", "/var/run/secrets/tokens"),
+        ("istiod-ca-cert", "/var/run/secrets/istio"),
+    ] {
+        let mount = mounts.iter().find(|mount| mount["name"] == name).unwrap();
+        assert_eq!(mount["mountPath"], path);
+    }
     assert!(
         mounts
             .iter()
@@ -432,7 +453,7 @@ fn the_authors_own_proxy_container_lies_over_ours() {
     assert_eq!(env(proxy, "TRUST_DOMAIN"), Some("td"));
     assert_eq!(proxy["resources"]["limits"]["cpu"], "4");
     assert_eq!(proxy["resources"]["requests"]["cpu"], "10m");
-    assert_eq!(proxy["volumeMounts"].as_array().unwrap().len(), 5);
+    assert_eq!(proxy["volumeMounts"].as_array().unwrap().len(), 6);
 }
 
 #[test]

@@ -10,8 +10,9 @@ use kube::{Api, Client};
 use lateen_model::ObjectRef;
 use serde_json::{Value, json};
 
-use super::{Refused, refused, wanted};
+use super::{Refused, credentials, refused, wanted};
 use crate::engine::State;
+use crate::secrets::credential::Problem;
 use crate::watch::{self, with_causes};
 
 /// How long to wait after the API server did not take a status.
@@ -27,13 +28,15 @@ type Written = BTreeMap<ObjectRef, Value>;
 pub(crate) async fn run(state: Arc<State>, client: Client) {
     let mut settled = state.settled();
     let mut refusals = state.publisher.refusals_changed();
-    let mut refused_before = BTreeMap::new();
+    let mut problems = state.credential_problems();
+    let mut before = Complaints::default();
     let mut written = Written::new();
     let mut left = BTreeSet::new();
     loop {
         tokio::select! {
             changed = settled.changed() => if changed.is_err() { return },
             changed = refusals.changed() => if changed.is_err() { return },
+            changed = problems.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(RETRY), if !left.is_empty() => {}
         }
         if !*state.synced().borrow() {
@@ -42,8 +45,9 @@ pub(crate) async fn run(state: Arc<State>, client: Client) {
         tokio::time::sleep(COLLECT).await;
         settled.mark_unchanged();
         refusals.mark_unchanged();
-        let (patches, now_refused) = due(&state, &refused_before, &mut left, &mut written);
-        refused_before = now_refused;
+        let now = Complaints::of(&state, &problems.borrow_and_update());
+        let patches = due(&state, &before, &now, &mut left, &mut written);
+        before = now;
         for (object, resource, status) in patches {
             let api =
                 Api::<DynamicObject>::namespaced_with(client.clone(), &object.namespace, &resource);
@@ -67,26 +71,55 @@ pub(crate) async fn run(state: Arc<State>, client: Client) {
     }
 }
 
+/// What proxies make of objects.
+#[derive(Debug, Default)]
+struct Complaints {
+    refused: BTreeMap<ObjectRef, Refused>,
+    credentials: BTreeMap<ObjectRef, Vec<String>>,
+}
+
+// === impl Complaints ===
+
+impl Complaints {
+    fn of(state: &State, problems: &BTreeMap<String, Problem>) -> Self {
+        let connections = state.publisher.connections();
+        let index = state.index();
+        Self {
+            refused: refused(&index, &connections),
+            credentials: credentials::lacking(&index, &connections, problems),
+        }
+    }
+
+    fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.refused.keys().chain(self.credentials.keys())
+    }
+
+    fn about(&self, object: &ObjectRef) -> (Option<&Refused>, &[String]) {
+        let credentials = self.credentials.get(object);
+        (
+            self.refused.get(object),
+            credentials.map(Vec::as_slice).unwrap_or_default(),
+        )
+    }
+}
+
 type Due = Vec<(ObjectRef, kube::api::ApiResource, Value)>;
 
-/// The statuses to write now: of objects that were judged, of those whose refusals changed, and of
-/// those that are left from before.
+/// The statuses to write now: of objects that were judged, of those about which proxies complain
+/// otherwise than before, and of those that are left from before.
 fn due(
     state: &State,
-    before: &BTreeMap<ObjectRef, Refused>,
+    before: &Complaints,
+    now: &Complaints,
     left: &mut BTreeSet<ObjectRef>,
     written: &mut Written,
-) -> (Due, BTreeMap<ObjectRef, Refused>) {
-    let connections = state.publisher.connections();
+) -> Due {
     let judged = state.index_mut().take_judged();
     let index = state.index();
-    let now = refused(&index, &connections);
     let mut objects = std::mem::take(left);
     objects.extend(judged);
-    let changed = before
-        .keys()
-        .chain(now.keys())
-        .filter(|o| before.get(*o) != now.get(*o));
+    let all = before.objects().chain(now.objects());
+    let changed = all.filter(|object| before.about(object) != now.about(object));
     objects.extend(changed.cloned());
     let time = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let mut patches = Due::new();
@@ -95,7 +128,8 @@ fn due(
             written.remove(&object);
             continue;
         };
-        let Some(status) = wanted(value, verdict, now.get(&object), &time) else {
+        let (refused, credentials) = now.about(&object);
+        let Some(status) = wanted(value, verdict, refused, credentials, &time) else {
             written.remove(&object);
             continue;
         };
@@ -111,7 +145,7 @@ fn due(
             patches.push((object, resource, status));
         }
     }
-    (patches, now)
+    patches
 }
 
 /// Equality but for times.

@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::Settings;
+use crate::authority::Current;
 use crate::engine::State;
 use crate::watch::{BACKOFF, is_expired, with_causes};
 
@@ -32,13 +33,12 @@ pub(crate) async fn keep(
     client: Client,
     settings: Settings,
     state: Arc<State>,
-    certificate: String,
+    mut current: Current,
 ) {
     // Before the first list of the cluster is complete nobody should be sent here.
     if state.synced().wait_for(|synced| *synced).await.is_err() {
         return;
     }
-    let bundle = BASE64.encode(certificate);
     let revision = &settings.revision;
     let suffix = if revision == "default" {
         String::new()
@@ -47,10 +47,29 @@ pub(crate) async fn keep(
     };
     let injector = format!("istio-sidecar-injector{suffix}");
     let validator = format!("istio-validator{suffix}-{}", settings.namespace);
-    tokio::join!(
-        keep_one::<MutatingWebhookConfiguration>(client.clone(), &injector, &bundle, None),
-        keep_one::<ValidatingWebhookConfiguration>(client, &validator, &bundle, Some("Fail")),
-    );
+    loop {
+        let authority = current.borrow_and_update().clone();
+        let kept = async {
+            let Some(authority) = authority else {
+                return std::future::pending().await;
+            };
+            let bundle = BASE64.encode(&authority.certificate);
+            let (mutating, validating) = (client.clone(), client.clone());
+            tokio::join!(
+                keep_one::<MutatingWebhookConfiguration>(mutating, &injector, &bundle, None),
+                keep_one::<ValidatingWebhookConfiguration>(
+                    validating,
+                    &validator,
+                    &bundle,
+                    Some("Fail")
+                ),
+            );
+        };
+        tokio::select! {
+            () = kept => return,
+            changed = current.changed() => if changed.is_err() { return },
+        }
+    }
 }
 
 async fn keep_one<K>(client: Client, name: &str, bundle: &str, policy: Option<&str>)

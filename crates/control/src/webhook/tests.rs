@@ -13,7 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::authority::{Authority, Served, server_config};
+use crate::authority::{Authority, Served, server_config};
+
 use super::*;
 
 struct Server {
@@ -29,7 +30,7 @@ impl Server {
         let settings = Settings::default();
         let state = Arc::new(State::new(&settings));
         let webhook = Arc::new(Webhook::new(settings.clone(), state));
-        let authority = Authority::make().unwrap();
+        let authority = Authority::make("cluster.local").unwrap();
         let served = Arc::new(Served::default());
         served.set(authority.issue(&settings).unwrap());
         let acceptor = TlsAcceptor::from(Arc::new(server_config(served).unwrap()));

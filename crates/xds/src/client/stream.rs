@@ -3,17 +3,20 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper_util::rt::TokioIo;
 use prost::Message;
 use prost_types::Any;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Endpoint, Uri};
 
+use super::tls::Loaded;
 use super::{PrepareSocket, Settings};
 use crate::discovery::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, METHOD, Rejection, Rejections, RpcStatus,
@@ -54,7 +57,12 @@ pub(super) fn endpoint(settings: &Settings) -> Result<Endpoint, Error> {
     if uri.host().is_none_or(str::is_empty) || uri.port_u16().is_none() || uri.path() != "/" {
         return Err(fail("it must be `host:port`".into()));
     }
-    Ok(Endpoint::from(uri)
+    let mut endpoint = Endpoint::from(uri);
+    if settings.tls.is_some() {
+        let origin = format!("https://{}", settings.address).parse();
+        endpoint = endpoint.origin(origin.map_err(|error| fail(format!("{error}")))?);
+    }
+    Ok(endpoint
         .connect_timeout(settings.connect_timeout)
         .http2_keep_alive_interval(settings.keepalive)
         .keep_alive_timeout(settings.keepalive)
@@ -68,8 +76,14 @@ pub(super) fn connect(
     first: Vec<DeltaDiscoveryRequest>,
 ) -> Connecting {
     Box::pin(async move {
-        let prepare = settings.prepare_socket;
-        let connector = tower::service_fn(move |uri: Uri| dial(uri, prepare.clone()));
+        let tls = match &settings.tls {
+            None => None,
+            Some(tls) => Some(Arc::new(tls.load(host(endpoint.uri())).await?)),
+        };
+        let (prepare, secured) = (settings.prepare_socket, tls.clone());
+        let connector = tower::service_fn(move |uri: Uri| {
+            Box::pin(open(uri, prepare.clone(), secured.clone()))
+        });
         let channel = Box::pin(endpoint.connect_with_connector(connector))
             .await
             .map_err(|error| with_causes(&error))?;
@@ -82,7 +96,13 @@ pub(super) fn connect(
         grpc.ready().await.map_err(|error| with_causes(&error))?;
         let codec =
             tonic_prost::ProstCodec::<DeltaDiscoveryRequest, DeltaDiscoveryResponse>::default();
-        let request = tonic::Request::new(ReceiverStream::new(queue));
+        let mut request = tonic::Request::new(ReceiverStream::new(queue));
+        if let Some(tls) = &tls {
+            let authorization = tls.authorization.clone();
+            request
+                .metadata_mut()
+                .insert("authorization", authorization);
+        }
         let path = PathAndQuery::from_static(METHOD);
         let response = grpc
             .streaming(request, path, codec)
@@ -96,10 +116,34 @@ pub(super) fn connect(
     })
 }
 
-/// Connects to the first address of the name that answers.
-async fn dial(uri: Uri, prepare: Option<PrepareSocket>) -> io::Result<TokioIo<TcpStream>> {
+/// The host of an address, without the brackets of IPv6.
+fn host(uri: &Uri) -> &str {
     let host = uri.host().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// A connection, with or without TLS.
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// Connects, and speaks TLS if that is asked for.
+async fn open(
+    uri: Uri,
+    prepare: Option<PrepareSocket>,
+    tls: Option<Arc<Loaded>>,
+) -> io::Result<TokioIo<Box<dyn Io>>> {
+    let stream = dial(&uri, prepare).await?;
+    let stream: Box<dyn Io> = match tls {
+        None => Box::new(stream),
+        Some(tls) => Box::new(tls.handshake(stream).await?),
+    };
+    Ok(TokioIo::new(stream))
+}
+
+/// Connects to the first address of the name that answers.
+async fn dial(uri: &Uri, prepare: Option<PrepareSocket>) -> io::Result<TcpStream> {
+    let host = host(uri);
     let port = uri.port_u16().unwrap_or_default();
     let mut last = io::Error::new(
         io::ErrorKind::NotFound,
@@ -116,7 +160,7 @@ async fn dial(uri: Uri, prepare: Option<PrepareSocket>) -> io::Result<TokioIo<Tc
         }
         socket.set_nodelay(true)?;
         match socket.connect(address).await {
-            Ok(stream) => return Ok(TokioIo::new(stream)),
+            Ok(stream) => return Ok(stream),
             Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
         }
     }

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use lateen_model::proxy::Role;
 use lateen_model::{Labels, selects};
 
+use super::identity::Account;
 use super::scope::{Scope, Subject};
+use super::secrets::{Changed, SecretChange, Secrets};
 use crate::version::Version;
 use crate::{Kind, Node};
 
@@ -77,6 +79,8 @@ pub struct View {
 pub(super) struct Viewer {
     pub(super) role: Role,
     pub(super) pod: (String, String),
+    /// The service account that it has proven to have.
+    pub(super) account: Option<Account>,
     /// By what the proxy says, for pods that the control plane does not know.
     pub(super) view: View,
 }
@@ -94,6 +98,7 @@ pub(super) struct Published {
 pub(super) enum Logged {
     Resource(Kind, Arc<str>),
     Viewer(Arc<(String, String)>),
+    Account(Arc<Account>),
 }
 
 /// Everything that is published.
@@ -101,6 +106,7 @@ pub(super) enum Logged {
 pub(super) struct Cache {
     kinds: BTreeMap<Kind, BTreeMap<Arc<str>, Published>>,
     views: HashMap<(String, String), View>,
+    secrets: Secrets,
     log: VecDeque<Logged>,
     /// The number of the line after the last one of the log; also the version of the whole.
     end: u64,
@@ -113,6 +119,7 @@ impl Viewer {
         Self {
             role: node.id.role,
             pod: (node.id.namespace.clone(), node.id.name.clone()),
+            account: None,
             view: View {
                 labels: node.labels.clone(),
                 scope: None,
@@ -190,12 +197,40 @@ impl Cache {
                 Logged::Viewer(Arc::new(pod))
             }
         };
+        self.log(logged);
+        Some(())
+    }
+
+    fn log(&mut self, logged: Logged) {
         if self.log.len() == LOG_LENGTH {
             self.log.pop_front();
         }
         self.log.push_back(logged);
         self.end += 1;
-        Some(())
+    }
+
+    /// Applies news of Secrets; answers how many of them were news.
+    pub(super) fn apply_secrets(
+        &mut self,
+        changes: impl IntoIterator<Item = SecretChange>,
+    ) -> usize {
+        let mut count = 0;
+        for change in changes {
+            let Some(changed) = self.secrets.apply(change) else {
+                continue;
+            };
+            self.log(match changed {
+                Changed::Secret(name) => Logged::Resource(Kind::Secret, name),
+                Changed::Account(account) => Logged::Account(Arc::new(account)),
+            });
+            count += 1;
+        }
+        count
+    }
+
+    /// Secrets, which are found by nothing else here.
+    pub(super) fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     fn set(&mut self, kind: Kind, name: String, published: Published) -> Option<Logged> {

@@ -4,10 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use prost::Message;
 use tokio::time::Instant;
 
 use super::cache::{Cache, Logged, Viewer};
+use super::identity::{Account, Identity};
+use super::secrets::{self, Answer, Denial};
 use crate::discovery::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, Payload, Rejection, Rejections, Resource,
     RpcStatus,
@@ -55,6 +58,9 @@ pub struct SubscriptionStatus {
 pub(super) struct Connection {
     node: Node,
     viewer: Viewer,
+    identity: Option<Identity>,
+    /// Secrets that were not given since somebody last looked here.
+    denials: Vec<(Arc<str>, Denial)>,
     subscriptions: BTreeMap<Kind, Subscription>,
     /// The line of the log up to which changes are in `pending`.
     read: u64,
@@ -95,6 +101,14 @@ enum Pending {
     All,
 }
 
+/// What there is under a name.
+enum Found<'a> {
+    Is(Version, &'a Bytes),
+    /// Nobody knows yet.
+    Waits,
+    Absent(Option<Denial>),
+}
+
 #[derive(Debug)]
 struct InFlight {
     nonce: String,
@@ -132,16 +146,27 @@ impl Pending {
 // === impl Connection ===
 
 impl Connection {
-    /// Opens the connection with the first request of its stream, which names the node.
-    pub(super) fn open(first: &mut DeltaDiscoveryRequest) -> Result<Self, Error> {
+    /// Opens the connection with the first request of its stream, which names the node. Whoever
+    /// has proven an identity must be who the node says.
+    pub(super) fn open(
+        first: &mut DeltaDiscoveryRequest,
+        identity: Option<Identity>,
+    ) -> Result<Self, Error> {
         let node = first.node.take().ok_or_else(|| Error::Node {
             id: String::new(),
             why: "the first request of a stream must carry the node".into(),
         })?;
         let node = Node::from_wire(node)?;
+        if let Some(identity) = &identity {
+            identity.admits(&node)?;
+        }
+        let mut viewer = Viewer::new(&node);
+        viewer.account = identity.as_ref().map(|identity| identity.account.clone());
         Ok(Self {
-            viewer: Viewer::new(&node),
+            viewer,
             node,
+            identity,
+            denials: Vec::new(),
             subscriptions: BTreeMap::new(),
             read: 0,
             nonces: 0,
@@ -150,6 +175,25 @@ impl Connection {
 
     pub(super) fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// Who the proxy has proven to be.
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    /// The Secrets that it asks for and might be given, with the account that asks.
+    pub(super) fn wanted_secrets(&self) -> impl Iterator<Item = (&Arc<str>, &Account)> {
+        let names = self.subscriptions.get(&Kind::Secret);
+        names
+            .into_iter()
+            .flat_map(|subscription| &subscription.names)
+            .filter_map(|name| Some((name, secrets::claimant(name, &self.viewer).ok()?)))
+    }
+
+    /// The Secrets that were not given since this was asked last, and why.
+    pub(super) fn take_denials(&mut self) -> Vec<(Arc<str>, Denial)> {
+        std::mem::take(&mut self.denials)
     }
 
     /// Takes a request.
@@ -167,7 +211,7 @@ impl Connection {
         }
         // In this order a request that has a name in both lists asks for it anew.
         subscription.unsubscribe(request.resource_names_unsubscribe);
-        subscription.subscribe(request.resource_names_subscribe);
+        subscription.subscribe(kind, request.resource_names_subscribe);
         subscription.answer(kind, &request.response_nonce, request.error_detail, now)
     }
 
@@ -179,7 +223,9 @@ impl Connection {
     ) -> Option<DeltaDiscoveryResponse> {
         self.read_log(cache);
         for (kind, subscription) in &mut self.subscriptions {
-            if let Some(mut response) = subscription.respond(*kind, cache, &self.viewer) {
+            let denials = &mut self.denials;
+            let response = subscription.respond(*kind, cache, &self.viewer, denials);
+            if let Some(mut response) = response {
                 self.nonces += 1;
                 response.nonce = self.nonces.to_string();
                 response.system_version_info = cache.end().to_string();
@@ -212,7 +258,12 @@ impl Connection {
                         subscription.pending = Pending::All;
                     }
                 }
-                Logged::Viewer(_) => {}
+                Logged::Account(account) if self.viewer.account.as_ref() == Some(account) => {
+                    if let Some(subscription) = self.subscriptions.get_mut(&Kind::Secret) {
+                        subscription.pending = Pending::All;
+                    }
+                }
+                Logged::Viewer(_) | Logged::Account(_) => {}
             }
         }
         self.read = cache.end();
@@ -264,7 +315,7 @@ impl Subscription {
         self.pending = Pending::All;
     }
 
-    fn subscribe(&mut self, names: Vec<String>) {
+    fn subscribe(&mut self, kind: Kind, names: Vec<String>) {
         for name in names {
             if name == "*" {
                 self.subscribe_all();
@@ -273,6 +324,10 @@ impl Subscription {
             let name: Arc<str> = name.into();
             self.asked.insert(name.clone());
             self.pending.insert(name.clone());
+            if kind == Kind::Secret && self.names.len() >= secrets::MAX_NAMES {
+                tracing::warn!(%name, limit = secrets::MAX_NAMES, "xds: too many Secrets asked for");
+                continue; // It is answered as one that does not exist.
+            }
             self.names.insert(name);
         }
     }
@@ -333,6 +388,7 @@ impl Subscription {
         kind: Kind,
         cache: &Cache,
         viewer: &Viewer,
+        denials: &mut Vec<(Arc<str>, Denial)>,
     ) -> Option<DeltaDiscoveryResponse> {
         if self.in_flight.is_some() || (self.pending.is_empty() && !self.is_owed_response) {
             return None;
@@ -352,31 +408,61 @@ impl Subscription {
             ..DeltaDiscoveryResponse::default()
         };
         for name in names {
-            let is_wanted = self.is_wildcard || self.names.contains(&name);
-            let published = is_wanted.then(|| cache.get(kind, &name, viewer)).flatten();
-            let Some(published) = published else {
-                if self.has.remove(&name).is_some() || asked.contains(&name) {
-                    self.refused.remove(&*name);
-                    response.removed_resources.push(name.to_string());
+            let (version, bytes) = match self.find(kind, &name, cache, viewer) {
+                Found::Is(version, bytes) => (version, bytes),
+                Found::Waits => {
+                    if asked.contains(&name) {
+                        self.asked.insert(name.clone());
+                    }
+                    self.pending.insert(name);
+                    continue;
                 }
-                continue;
+                Found::Absent(denial) => {
+                    if self.has.remove(&name).is_some() || asked.contains(&name) {
+                        self.refused.remove(&*name);
+                        response.removed_resources.push(name.to_string());
+                        denials.extend(denial.map(|denial| (name, denial)));
+                    }
+                    continue;
+                }
             };
-            if self.has.get(&name) == Some(&Some(published.version)) {
+            if self.has.get(&name) == Some(&Some(version)) {
                 continue;
             }
             response.resources.push(Resource {
-                version: published.version.to_string(),
+                version: version.to_string(),
                 resource: Some(Payload {
                     type_url: kind.type_url().to_owned(),
-                    value: published.bytes.clone(),
+                    value: bytes.clone(),
                 }),
                 name: name.to_string(),
             });
-            self.has.insert(name, Some(published.version));
+            self.has.insert(name, Some(version));
         }
         let is_owed = std::mem::take(&mut self.is_owed_response);
         let is_empty = response.resources.is_empty() && response.removed_resources.is_empty();
         (is_owed || !is_empty).then_some(response)
+    }
+
+    /// What there is under a name for this viewer.
+    fn find<'a>(&self, kind: Kind, name: &str, cache: &'a Cache, viewer: &Viewer) -> Found<'a> {
+        if kind == Kind::Secret {
+            // Nobody has all of them: a wildcard means none.
+            if !self.names.contains(name) {
+                return Found::Absent(None);
+            }
+            return match cache.secrets().answer(name, viewer) {
+                Answer::Waits => Found::Waits,
+                Answer::Absent => Found::Absent(None),
+                Answer::Denied(denial) => Found::Absent(Some(denial)),
+                Answer::Is(sealed) => Found::Is(sealed.version, &sealed.bytes),
+            };
+        }
+        let is_wanted = self.is_wildcard || self.names.contains(name);
+        let published = is_wanted.then(|| cache.get(kind, name, viewer)).flatten();
+        published.map_or(Found::Absent(None), |published| {
+            Found::Is(published.version, &published.bytes)
+        })
     }
 
     fn start(&mut self, response: &DeltaDiscoveryResponse, version: u64, now: Instant) {

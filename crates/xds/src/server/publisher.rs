@@ -1,6 +1,6 @@
 //! The handle through which the control plane publishes and looks at its connections.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
@@ -10,6 +10,8 @@ use tokio::time::Instant;
 
 use super::cache::{Cache, Change, Viewer};
 use super::connection::{Answered, Connection, SubscriptionStatus};
+use super::identity::{Account, Identity};
+use super::secrets::SecretChange;
 use super::stats::Stats;
 use crate::{Kind, Node};
 
@@ -24,8 +26,10 @@ pub struct Publisher {
 pub struct ConnectionStatus {
     /// Tells connections apart: a proxy that came back may be listed twice for a moment.
     pub id: u64,
-    /// Who it is.
+    /// Who it says it is.
     pub node: Node,
+    /// Who it has proven to be; nothing on the plaintext port.
+    pub identity: Option<Identity>,
     /// The address that it connects from.
     pub peer: String,
     /// Since when.
@@ -39,6 +43,7 @@ struct Shared {
     cache: RwLock<Cache>,
     changed: watch::Sender<Changed>,
     answered: watch::Sender<u64>,
+    wanted: watch::Sender<u64>,
     connections: Mutex<BTreeMap<u64, Registered>>,
     next_id: AtomicU64,
     stats: Mutex<Stats>,
@@ -88,6 +93,7 @@ impl Publisher {
                 cache: RwLock::default(),
                 changed: watch::Sender::new(changed),
                 answered: watch::Sender::new(0),
+                wanted: watch::Sender::new(0),
                 connections: Mutex::default(),
                 next_id: AtomicU64::new(1),
                 stats: Mutex::default(),
@@ -104,6 +110,36 @@ impl Publisher {
             self.shared.changed.send_modify(|c| c.at = Instant::now());
         }
         changed
+    }
+
+    /// Publishes news of Secrets as one, to those who asked for them and may have them.
+    pub fn apply_secrets(&self, changes: impl IntoIterator<Item = SecretChange>) {
+        let cache = self.shared.cache.write();
+        let mut cache = cache.unwrap_or_else(PoisonError::into_inner);
+        if cache.apply_secrets(changes) > 0 {
+            self.shared.changed.send_modify(|c| c.at = Instant::now());
+        }
+    }
+
+    /// The Secrets that gateways with a proven identity ask for in their own namespace, with the
+    /// accounts that do. Whether these may read them is for the control plane to find out, and to
+    /// tell with [`Self::apply_secrets`]; without that nobody is answered.
+    pub fn wanted_secrets(&self) -> BTreeMap<String, BTreeSet<Account>> {
+        let mut wanted: BTreeMap<String, BTreeSet<Account>> = BTreeMap::new();
+        for registered in lock(&self.shared.connections).values() {
+            for (name, account) in lock(&registered.connection).wanted_secrets() {
+                let accounts = wanted.entry(name.to_string()).or_default();
+                if !accounts.contains(account) {
+                    accounts.insert(account.clone());
+                }
+            }
+        }
+        wanted
+    }
+
+    /// Changes whenever [`Self::wanted_secrets`] may have changed.
+    pub fn wanted_secrets_changed(&self) -> watch::Receiver<u64> {
+        self.shared.wanted.subscribe()
     }
 
     /// Ends every stream, so that proxies go to another control plane (or wait for this one).
@@ -143,6 +179,7 @@ impl Publisher {
             ConnectionStatus {
                 id: *id,
                 node: connection.node().clone(),
+                identity: connection.identity().cloned(),
                 peer: registered.peer.clone(),
                 since: registered.since,
                 subscriptions: connection.status(),
@@ -187,6 +224,11 @@ impl Publisher {
         }
     }
 
+    /// Tells that a connection asks for other Secrets than before.
+    pub(super) fn wants_others(&self) {
+        self.shared.wanted.send_modify(|n| *n += 1);
+    }
+
     pub(super) fn count(&self, count: impl FnOnce(&mut Stats)) {
         count(&mut lock(&self.shared.stats));
     }
@@ -225,6 +267,7 @@ impl Drop for Registration {
     fn drop(&mut self) {
         lock(&self.publisher.shared.connections).remove(&self.id);
         self.publisher.shared.answered.send_modify(|n| *n += 1);
+        self.publisher.wants_others();
     }
 }
 

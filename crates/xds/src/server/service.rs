@@ -1,23 +1,21 @@
 //! The gRPC service: one session per stream, pulled by the response stream itself.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::stream::{self, Stream};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::codegen::{Body as HttpBody, StdError, http};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::connection::{Answered, Connection};
+use super::handshakes::Proof;
+use super::identity::{self, Authenticate, Identity};
 use super::publisher::{Changed, Publisher, Registration, lock};
 use crate::Error;
 use crate::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, METHOD, SERVICE};
@@ -28,20 +26,20 @@ const MAX_REQUEST: usize = 32 << 20;
 /// How long a stream may take to say who it is.
 const FIRST_REQUEST: Duration = Duration::from_secs(15);
 
-/// After how long without a byte a connection is probed; Istio's value.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-
-/// How long open connections may take to end when the server stops.
-const GRACE: Duration = Duration::from_secs(3);
-
-/// Streams of one connection: a proxy has one.
-const MAX_STREAMS: u32 = 16;
-
 /// The aggregated discovery service.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Service {
     publisher: Publisher,
     peer: String,
+    gate: Option<Gate>,
+}
+
+/// What the streams of a secured connection have to pass.
+#[derive(Clone)]
+pub(super) struct Gate {
+    pub(super) authenticate: Authenticate,
+    pub(super) max_age: Duration,
+    pub(super) proof: Proof,
 }
 
 /// The state between two responses of a stream.
@@ -50,75 +48,11 @@ struct Session {
     publisher: Publisher,
     requests: Streaming<DeltaDiscoveryRequest>,
     changed: watch::Receiver<Changed>,
+    /// When the client has to prove again who it is.
+    ends: Option<Instant>,
 }
 
 type Responses = Pin<Box<dyn Stream<Item = Result<DeltaDiscoveryResponse, Status>> + Send>>;
-
-/// Serves until `shutdown` completes, then ends the streams and waits for the connections.
-///
-/// # Errors
-/// When the listener fails for good.
-pub async fn serve(
-    listener: TcpListener,
-    publisher: Publisher,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), Error> {
-    let mut connections = JoinSet::new();
-    tokio::pin!(shutdown);
-    loop {
-        tokio::select! {
-            () = &mut shutdown => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    connections.spawn(serve_connection(stream, peer, publisher.clone()));
-                }
-                Err(error) => {
-                    // Out of descriptors, or a client that gave up: neither ends the server, but
-                    // the first would make this loop spin.
-                    tracing::warn!(%error, "xds: cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
-    publisher.close();
-    let drained = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(GRACE, drained).await.is_err() {
-        tracing::info!("xds: closing connections that did not end by themselves");
-    }
-    Ok(())
-}
-
-async fn serve_connection(stream: TcpStream, peer: SocketAddr, publisher: Publisher) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "xds: no TCP_NODELAY");
-    }
-    let mut changed = publisher.changed();
-    let service = Service {
-        publisher,
-        peer: peer.to_string(),
-    };
-    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE)
-        .max_concurrent_streams(MAX_STREAMS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    tokio::pin!(connection);
-    // The guard that `wait_for` yields must not live across an await.
-    let closed = async { drop(changed.wait_for(|changed| changed.is_closed).await) };
-    let result = tokio::select! {
-        result = &mut connection => result,
-        () = closed => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%peer, %error, "xds: connection ended");
-    }
-}
 
 // === impl Service ===
 
@@ -128,7 +62,47 @@ impl Service {
         Self {
             publisher,
             peer: String::new(),
+            gate: None,
         }
+    }
+
+    pub(super) fn of_peer(publisher: Publisher, peer: SocketAddr, gate: Option<Gate>) -> Self {
+        Self {
+            publisher,
+            peer: peer.to_string(),
+            gate,
+        }
+    }
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service")
+            .field("peer", &self.peer)
+            .field("is_secured", &self.gate.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Gate ===
+
+impl Gate {
+    /// Lets a stream in, or tells why not.
+    async fn pass(
+        &self,
+        request: &Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Identity, Status> {
+        let token = identity::token(request.metadata())?;
+        let identity = (self.authenticate)(token).await?;
+        self.proof.give();
+        Ok(identity)
+    }
+
+    /// When a stream that begins now ends. Streams that began together end apart.
+    fn end(&self) -> Instant {
+        let thousandths = RandomState::new().hash_one(()) % 100;
+        let extra = self.max_age * u32::try_from(thousandths).unwrap_or(0) / 1000;
+        Instant::now() + self.max_age + extra
     }
 }
 
@@ -171,15 +145,37 @@ impl tonic::server::StreamingService<DeltaDiscoveryRequest> for Service {
     type Future = tonic::codegen::BoxFuture<Response<Responses>, Status>;
 
     fn call(&mut self, request: Request<Streaming<DeltaDiscoveryRequest>>) -> Self::Future {
-        let Self { publisher, peer } = self.clone();
-        // The stream is returned at once: clients wait for the head of the response.
-        let opening = Opening {
+        let Self {
             publisher,
             peer,
-            requests: request.into_inner(),
-        };
-        let responses = stream::unfold(Stage::Opening(opening), Stage::next);
-        Box::pin(async { Ok(Response::new(Box::pin(responses) as Responses)) })
+            gate,
+        } = self.clone();
+        Box::pin(async move {
+            let (mut identity, mut ends) = (None, None);
+            if let Some(gate) = gate {
+                // Before anything is read from it.
+                match gate.pass(&request).await {
+                    Ok(proven) => identity = Some(proven),
+                    Err(status) => {
+                        let why = status.message();
+                        tracing::warn!(%peer, why, "xds: a client has not proven who it is");
+                        publisher.count(|stats| stats.unproven += 1);
+                        return Err(status);
+                    }
+                }
+                ends = Some(gate.end());
+            }
+            // The stream is returned at once: clients wait for the head of the response.
+            let opening = Opening {
+                publisher,
+                peer,
+                identity,
+                ends,
+                requests: request.into_inner(),
+            };
+            let responses = stream::unfold(Stage::Opening(opening), Stage::next);
+            Ok(Response::new(Box::pin(responses) as Responses))
+        })
     }
 }
 
@@ -187,6 +183,8 @@ impl tonic::server::StreamingService<DeltaDiscoveryRequest> for Service {
 struct Opening {
     publisher: Publisher,
     peer: String,
+    identity: Option<Identity>,
+    ends: Option<Instant>,
     requests: Streaming<DeltaDiscoveryRequest>,
 }
 
@@ -225,19 +223,27 @@ impl Opening {
         let Some(mut first) = first? else {
             return Ok(None);
         };
-        let mut connection = Connection::open(&mut first).map_err(|error| {
+        let opened = Connection::open(&mut first, self.identity);
+        let mut connection = opened.map_err(|error| {
             tracing::warn!(peer = %self.peer, %error, "xds: refused a stream");
             self.publisher.count(|stats| stats.failures += 1);
-            Status::invalid_argument(error.to_string())
+            match error {
+                Error::Identity { .. } => Status::permission_denied(error.to_string()),
+                _ => Status::invalid_argument(error.to_string()),
+            }
         })?;
         connection.receive(first, Instant::now());
         tracing::info!(node = %connection.node().id, peer = %self.peer, "xds: proxy connected");
-        Ok(Some(Session {
+        let session = Session {
             registration: self.publisher.register(connection, self.peer),
             changed: self.publisher.changed(),
             publisher: self.publisher,
             requests: self.requests,
-        }))
+            ends: self.ends,
+        };
+        // Its first request may have asked for Secrets.
+        session.publisher.wants_others();
+        Ok(Some(session))
     }
 }
 
@@ -265,6 +271,7 @@ impl Session {
                     }
                 },
                 changed = self.changed.changed() => changed.ok()?,
+                () = until(self.ends) => return None,
             }
         }
     }
@@ -272,8 +279,22 @@ impl Session {
     fn respond(&self) -> Option<DeltaDiscoveryResponse> {
         let cache = self.publisher.cache();
         let mut connection = lock(&self.registration.connection);
-        let response = connection.respond(&cache, Instant::now())?;
+        let response = connection.respond(&cache, Instant::now());
         drop(cache);
+        let denials = connection.take_denials();
+        for (name, denial) in &denials {
+            let node = &connection.node().id;
+            tracing::warn!(%node, secret = %name, why = %denial, "xds: a Secret is not given");
+        }
+        drop(connection);
+        if !denials.is_empty() {
+            self.publisher.count(|stats| {
+                for (_, denial) in denials {
+                    *stats.denials.entry(denial).or_default() += 1;
+                }
+            });
+        }
+        let response = response?;
         let kind = crate::Kind::from_type_url(&response.type_url)?;
         let payloads = response.resources.iter().flat_map(|r| &r.resource);
         let bytes: usize = payloads.map(|payload| payload.value.len()).sum();
@@ -288,11 +309,26 @@ impl Session {
         let now = Instant::now();
         let mut connection = lock(&self.registration.connection);
         let had_refusals = connection.has_refusals();
+        let kind = crate::Kind::from_type_url(&request.type_url);
+        let changes_names = !request.resource_names_subscribe.is_empty()
+            || !request.resource_names_unsubscribe.is_empty();
+        let wants_others = kind == Some(crate::Kind::Secret) && changes_names;
         let answered = connection.receive(request, now);
         if let Answered::Nack { kind, .. } = &answered {
             tracing::warn!(node = %connection.node().id, %kind, "xds: proxy refused resources");
         }
         drop(connection);
+        if wants_others {
+            self.publisher.wants_others();
+        }
         self.publisher.answered(&answered, had_refusals, now);
+    }
+}
+
+/// Waits until a moment; for ever if there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::secrets::Denial;
 use crate::Kind;
 
 /// Upper bounds of the buckets in milliseconds; the last bucket has none.
@@ -21,6 +22,10 @@ pub struct Stats {
     pub bytes: BTreeMap<Kind, u64>,
     /// Streams that were refused or failed.
     pub failures: u64,
+    /// Connections and streams whose client could not prove who it is.
+    pub unproven: u64,
+    /// Secrets that were asked for and not given.
+    pub denials: BTreeMap<Denial, u64>,
     /// Time from a change to its ACK by a proxy.
     pub convergence: Histogram,
     /// Time from a response to its ACK.

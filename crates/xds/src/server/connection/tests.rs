@@ -1,5 +1,7 @@
 //! The rules of the protocol, on one connection as a value.
 
+mod secrets;
+
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -59,7 +61,7 @@ struct Stream {
 impl Stream {
     fn open(cache: Cache, mut first: DeltaDiscoveryRequest) -> Self {
         first.node = Some(node("a").to_wire());
-        let mut connection = Connection::open(&mut first).expect("the node is valid");
+        let mut connection = Connection::open(&mut first, None).expect("the node is valid");
         connection.receive(first, Instant::now());
         Self { cache, connection }
     }
@@ -381,6 +383,6 @@ fn a_connection_that_fell_behind_the_log_compares_everything() {
 
 #[test]
 fn a_stream_without_a_node_is_refused() {
-    let error = Connection::open(&mut request(&["*"], "")).expect_err("it has no node");
+    let error = Connection::open(&mut request(&["*"], ""), None).expect_err("it has no node");
     assert!(error.to_string().contains("first request"), "{error}");
 }
