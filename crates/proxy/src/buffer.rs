@@ -12,9 +12,9 @@ pub const SIZE: usize = 16 * 1024;
 pub const LARGE: usize = 64 * 1024;
 
 /// How much returned storage a worker keeps: 128 buffers are 2 MiB, enough for a hundred exchanges
-/// at once; what a burst needed beyond goes back to the allocator.
+/// at once, and so are 32 large ones; what a burst needed beyond goes back to the allocator.
 const KEPT: usize = 128;
-const KEPT_LARGE: usize = 8;
+const KEPT_LARGE: usize = 32;
 
 /// Bytes that were received and not yet taken, in storage that may be absent while it is empty.
 #[derive(Debug, Default)]

@@ -30,6 +30,7 @@
 //! `upgrade: h2c` (RFC 7540 §3.2) is not a thing any more (RFC 9113 §3.1): the engine ignores it.
 
 mod client;
+mod collect;
 mod head;
 mod incoming;
 mod io;
@@ -41,6 +42,7 @@ mod served;
 mod server;
 mod watch;
 mod websocket;
+mod wire;
 
 use lateen_decide::cluster::HttpVersion;
 use lateen_model::Protocol;
@@ -72,8 +74,8 @@ const CLIENT_WINDOW: u32 = 1024 * 1024;
 const UPSTREAM_WINDOW: u32 = 16 * 1024 * 1024;
 
 /// How many bytes of a stream wait in a connection for its socket; more is not taken from the
-/// engine. Two frames of the usual size: one is written while the next is made.
-const SEND_BUFFER: usize = 32 * 1024;
+/// engine. As much as the engine's largest buffer has, so that it is emptied at once.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// The longest head, as HTTP/2 counts (RFC 9113 §6.5.2): the same 60 KiB as for HTTP/1.
 const HEAD_BYTES: u32 = 60 * 1024;

@@ -80,7 +80,7 @@ pub struct Worker {
     /// What it is.
     pub profile: Profile,
     /// Storage for what is read.
-    pub buffers: buffer::Pool,
+    pub buffers: Rc<buffer::Pool>,
     /// What exchanges reuse.
     pub workspaces: workspace::Pool,
     /// Random choices.
@@ -134,7 +134,7 @@ impl Worker {
         shared.activity.plan_version.set(plan.version);
         Rc::new(Self {
             profile,
-            buffers: buffer::Pool::default(),
+            buffers: Rc::default(),
             workspaces: workspace::Pool::default(),
             random: Random::from_system(),
             scratch: RefCell::default(),

@@ -29,8 +29,10 @@ use super::keepalive::{self, Keepalive};
 use super::pipe::Pipe;
 use super::requested::Stream;
 use super::watch::Watch;
+use super::wire::Wire;
 use super::{HEAD_BYTES, MOST_LOCAL_RESETS, MOST_STREAMS, SEND_BUFFER, UPSTREAM_WINDOW};
 use crate::clock::{self, Instant};
+use crate::side::Side;
 use crate::transport::Transport;
 use crate::upstream::pool::AddressHasher;
 use crate::upstream::{ConnectError, Key};
@@ -86,6 +88,11 @@ struct Dialler<'a> {
 // === impl Upstreams ===
 
 impl Upstreams {
+    /// A stream to an address, over a connection that has room for it.
+    pub fn ready(&self, key: Key, policy: &Policy) -> Option<Transport> {
+        self.available(key, policy).map(stream)
+    }
+
     /// A stream to an address, over a connection that has room for it or a new one.
     pub async fn open(
         &self,
@@ -170,8 +177,9 @@ impl Upstreams {
             .connect(key.address, key.mark, limit, keepalive)
             .await?;
         let local = transport.local_addr();
-        let watch = Rc::new(Watch::new(Observer::of_server()));
-        let io = Io::new(transport, Vec::new(), Rc::clone(&watch));
+        let wire = Wire::new(Side::new(transport), Rc::clone(&worker.buffers));
+        let watch = Rc::new(Watch::new(Observer::of_server(), wire));
+        let io = Io::new(Rc::clone(&watch));
         let handshake = tokio::time::timeout(limit, builder().handshake(io)).await;
         let (send, connection) = handshake
             .map_err(|_| ConnectError::TimedOut(limit))?
@@ -271,8 +279,10 @@ async fn drive(
     let pings = connection.ping_pong();
     let mut keepalive = pings.map(|pings| Keepalive::new(pings, rhythm));
     let mut is_known = false;
+    watch.gather();
     poll_fn(|cx| {
         let polled = connection.as_mut().poll(cx);
+        watch.poll_send(cx);
         if let Poll::Ready(Err(error)) = &polled {
             tracing::debug!(%error, "a connection to an upstream failed");
         }
@@ -293,5 +303,7 @@ async fn drive(
         Poll::Ready(())
     })
     .await;
+    // Streams and the list of connections may keep the rest of it a while longer.
+    drop(watch.take_transport());
     watch.wake();
 }

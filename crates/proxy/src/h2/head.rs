@@ -17,6 +17,13 @@ use lateen_wire::h1::response::Response;
 
 use super::incoming::Framing;
 
+/// The longest head of which values are slices; those of longer ones are copied. HPACK's tables keep
+/// values for the life of a connection, up to a hundred, and each would keep its whole head.
+const SHARED: usize = 2 * 1024;
+
+/// What most heads take: memory for one is asked for once.
+const USUAL: usize = 512;
+
 /// The key of a WebSocket's handshake, and the answer to it.
 const SEC_WEBSOCKET_KEY: &str = "sec-websocket-key";
 const SEC_WEBSOCKET_ACCEPT: &str = "sec-websocket-accept";
@@ -61,6 +68,7 @@ pub(super) fn write_request(
     if !matches!(head.uri.scheme_str(), None | Some("http" | "https")) {
         return Err(Malformed::Scheme);
     }
+    out.reserve(USUAL);
     let method = if protocol.is_some() {
         "GET"
     } else {
@@ -156,18 +164,19 @@ fn write_fields(
     Ok(())
 }
 
-/// The head for a client of a response that the engine wrote. A switch of protocols is a success of
-/// the CONNECT that asked for it.
-pub(super) fn response(head: Response<'_>) -> Option<http::Response<()>> {
+/// The head for a client of a response that the engine wrote as these bytes. A switch of protocols
+/// is a success of the CONNECT that asked for it.
+pub(super) fn response(head: Response<'_>, bytes: &Bytes) -> Option<http::Response<()>> {
     let is_switch = head.status() == 101;
     let status = if is_switch { 200 } else { head.status() };
     let mut response = http::Response::new(());
     *response.status_mut() = StatusCode::from_u16(status).ok()?;
     let fields = response.headers_mut();
-    for (name, value) in head.fields().iter() {
-        let name = HeaderName::from_bytes(name).ok()?;
+    fields.reserve(head.fields().iter().count());
+    for (field, value) in head.fields().iter() {
+        let name = name(field)?;
         if !(is_switch && (name == SEC_WEBSOCKET_ACCEPT || name == CONTENT_LENGTH)) {
-            fields.append(name, HeaderValue::from_bytes(value).ok()?);
+            fields.append(name, shared(bytes, value)?);
         }
     }
     let is_grpc = fields
@@ -189,8 +198,9 @@ pub(super) struct Sent {
     pub(super) accept: Option<String>,
 }
 
-/// The head for an upstream of a request that the engine wrote; nothing if HTTP/2 cannot say it.
-pub(super) fn request(head: Request<'_>) -> Option<Sent> {
+/// The head for an upstream of a request that the engine wrote as these bytes; nothing if HTTP/2
+/// cannot say it.
+pub(super) fn request(head: Request<'_>, bytes: &Bytes) -> Option<Sent> {
     let upgrade = head.upgrade().map(Bytes::copy_from_slice);
     let authority = head.authority()?.as_bytes();
     let mut request = http::Request::new(());
@@ -212,16 +222,22 @@ pub(super) fn request(head: Request<'_>) -> Option<Sent> {
     };
     let mut accept = None;
     let fields = request.headers_mut();
-    for (name, value) in head.fields().iter() {
-        if Id::of(name) == Id::Host {
+    fields.reserve(head.fields().iter().count() + 1);
+    for (field, value) in head.fields().iter() {
+        if Id::of(field) == Id::Host {
             continue;
         }
-        let name = HeaderName::from_bytes(name).ok()?;
+        let name = name(field)?;
         if upgrade.is_some() && name == SEC_WEBSOCKET_KEY {
             accept = Some(super::websocket::accept(value));
             continue;
         }
-        fields.append(name, HeaderValue::from_bytes(value).ok()?);
+        let mut value = shared(bytes, value)?;
+        if is_unique(field) {
+            // In a table of HPACK it would only push out what comes again.
+            value.set_sensitive(true);
+        }
+        fields.append(name, value);
     }
     if head.takes_trailers() {
         fields.insert(TE, HeaderValue::from_static("trailers"));
@@ -234,6 +250,46 @@ pub(super) fn request(head: Request<'_>) -> Option<Sent> {
         },
         accept,
     })
+}
+
+/// The name of a field. Those that the mesh adds or that come with every call of gRPC cost no
+/// memory; the ones that [`http`] knows cost none either.
+pub(super) fn name(bytes: &[u8]) -> Option<HeaderName> {
+    let known = match bytes {
+        b"grpc-status" => "grpc-status",
+        b"grpc-message" => "grpc-message",
+        b"grpc-timeout" => "grpc-timeout",
+        b"grpc-encoding" => "grpc-encoding",
+        b"grpc-accept-encoding" => "grpc-accept-encoding",
+        b"traceparent" => "traceparent",
+        b"x-request-id" => "x-request-id",
+        b"x-forwarded-for" => "x-forwarded-for",
+        b"x-forwarded-proto" => "x-forwarded-proto",
+        b"x-envoy-attempt-count" => "x-envoy-attempt-count",
+        b"x-envoy-expected-rq-timeout-ms" => "x-envoy-expected-rq-timeout-ms",
+        b"x-envoy-upstream-service-time" => "x-envoy-upstream-service-time",
+        _ => return HeaderName::from_bytes(bytes).ok(),
+    };
+    Some(HeaderName::from_static(known))
+}
+
+/// Answers whether a field has another value in each request.
+fn is_unique(name: &[u8]) -> bool {
+    [
+        &b"x-request-id"[..],
+        b"traceparent",
+        b"x-b3-traceid",
+        b"x-b3-spanid",
+    ]
+    .contains(&name)
+}
+
+/// A value in these bytes, without a copy where they are few.
+fn shared(bytes: &Bytes, value: &[u8]) -> Option<HeaderValue> {
+    if bytes.len() > SHARED {
+        return HeaderValue::from_bytes(value).ok();
+    }
+    HeaderValue::from_maybe_shared(bytes.slice_ref(value)).ok()
 }
 
 /// A target; what a URI may not have but browsers send is escaped, as HTTP/2's peers check it.
@@ -261,6 +317,7 @@ pub(super) fn write_response(
     asked: &Asked,
     accept: Option<&str>,
 ) -> Framing {
+    out.reserve(USUAL);
     let is_success = head.status.is_success();
     let switched = asked.upgrade.as_ref().filter(|_| is_success);
     let status = if switched.is_some() {

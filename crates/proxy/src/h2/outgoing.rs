@@ -9,9 +9,10 @@ use std::task::{Context, Poll, ready};
 
 use ::h2::SendStream;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use lateen_wire::h1::chunked::{Decoder, Event, Mode};
 
+use super::head;
 use super::pipe::Fault;
 use super::watch::Watch;
 
@@ -237,9 +238,9 @@ fn trailers(lines: &[u8]) -> Option<HeaderMap> {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else {
             continue;
         };
-        let name = HeaderName::from_bytes(&line[..colon]);
+        let name = head::name(&line[..colon]);
         let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
-        if let (Ok(name), Ok(value)) = (name, value) {
+        if let (Some(name), Ok(value)) = (name, value) {
             trailers.append(name, value);
         }
     }

@@ -11,23 +11,14 @@ use ::h2::SendStream;
 use ::h2::client::ResponseFuture;
 use bytes::Bytes;
 use lateen_wire::h1::framing::Body;
-use lateen_wire::h1::head::{Limits, MAX_FIELDS, Progress};
-use lateen_wire::h1::request;
 
 use super::client::Connection;
 use super::head::{self, Asked, Sent};
 use super::incoming::{Got, Incoming};
 use super::outgoing::Outgoing;
 use super::pipe::Fault;
-use super::served::append;
 use crate::buffer::{Buffer, Pool};
 use crate::transport::Read;
-
-/// Limits for heads of the engine's own making: no stricter than what it lets pass.
-const OWN: Limits = Limits {
-    head_bytes: 1024 * 1024,
-    fields: MAX_FIELDS,
-};
 
 /// A stream of a connection to an upstream.
 #[derive(Debug)]
@@ -43,11 +34,15 @@ pub struct Stream {
 
 /// How far the request is.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "the stream is boxed as a whole; another box would be an allocation per request"
+)]
 enum Sending {
     /// Its head has not come from the engine, or not all of it.
     Head(Vec<u8>),
     /// It waits to learn whether the upstream knows extended CONNECT.
-    Waiting(Box<Sent>, Outgoing),
+    Waiting(Sent, Outgoing),
     /// Its body is being sent, or was.
     Body(SendStream<Bytes>, Outgoing),
     /// It could not be sent.
@@ -58,7 +53,7 @@ enum Sending {
 #[derive(Debug)]
 enum Receiving {
     Nothing,
-    Head(Box<ResponseFuture>),
+    Head(ResponseFuture),
     Body,
 }
 
@@ -145,18 +140,16 @@ impl Stream {
 
     /// Collects the head of the request; answers how many bytes belong to it.
     fn take_head(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let Sending::Head(bytes) = &mut self.request else {
+        let Sending::Head(kept) = &mut self.request else {
             return Ok(0);
         };
-        let before = bytes.len();
-        append(bytes, pieces, 0);
-        let mut parsed = request::Head::default();
-        match parsed.parse(bytes, &OWN).map_err(io::Error::other)? {
-            Progress::NeedMore => return Ok(bytes.len() - before),
-            Progress::Complete => {}
-        }
-        let view = parsed.view(bytes);
-        let Some(sent) = head::request(view) else {
+        let mut tables = self.connection.watch.tables();
+        let collected = tables.collect_request(kept, pieces)?;
+        let Some(bytes) = collected.head else {
+            return Ok(collected.taken);
+        };
+        let view = tables.request.view(&bytes);
+        let Some(sent) = head::request(view, &bytes) else {
             tracing::debug!("the request cannot be said in HTTP/2");
             self.request = Sending::Failed;
             self.fault = Some(Fault::Protocol);
@@ -169,9 +162,8 @@ impl Stream {
             Body::Tunnel => Outgoing::tunnel(),
             Body::Empty | Body::UntilClose => Outgoing::length(0),
         };
-        let taken = parsed.len() - before;
-        self.request = Sending::Waiting(Box::new(sent), body);
-        Ok(taken)
+        self.request = Sending::Waiting(sent, body);
+        Ok(collected.taken)
     }
 
     /// Opens the stream.
@@ -212,7 +204,7 @@ impl Stream {
             request,
             asked,
             accept,
-        } = *sent;
+        } = sent;
         let (response, send) = send_request
             .send_request(request, body.is_done())
             .map_err(|_| Fault::Refused.into_io())?;
@@ -221,7 +213,7 @@ impl Stream {
         self.asked = asked;
         self.accept = accept;
         self.request = Sending::Body(send, body);
-        self.response = Receiving::Head(Box::new(response));
+        self.response = Receiving::Head(response);
         Poll::Ready(Ok(()))
     }
 
@@ -241,7 +233,7 @@ impl Stream {
             }
             return Poll::Ready(Ok(()));
         }
-        let response = match ready!(Pin::new(&mut **future).poll(cx)) {
+        let response = match ready!(Pin::new(future).poll(cx)) {
             Ok(response) => response,
             Err(error) => return Poll::Ready(Err(self.failed(&error))),
         };

@@ -10,7 +10,6 @@ use ::h2::{Reason, RecvStream, SendStream};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use lateen_wire::h1::framing::Body;
-use lateen_wire::h1::head::{Limits, MAX_FIELDS, Progress};
 use lateen_wire::h1::response;
 
 use super::head::{self, Asked, Malformed};
@@ -22,12 +21,6 @@ use crate::buffer::{Buffer, Pool};
 use crate::clock;
 use crate::deadline::Deadline;
 use crate::transport::Read;
-
-/// Limits for heads of the engine's own making: no stricter than what it lets pass.
-const OWN: Limits = Limits {
-    head_bytes: 1024 * 1024,
-    fields: MAX_FIELDS,
-};
 
 /// How long a client may give no window, or read nothing, while a response waits for it. A thousand
 /// streams that are opened to be left so would keep their buffers for ever (CVE-2019-9511, -9517);
@@ -128,25 +121,16 @@ impl Stream {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let mut taken = 0;
-        while let Sending::Head(_, bytes) = &mut self.response {
-            let before = bytes.len();
-            append(bytes, pieces, taken);
-            if bytes.len() == before {
+        while let Sending::Head(_, kept) = &mut self.response {
+            let watch = Rc::clone(&self.watch);
+            let mut tables = watch.tables();
+            let asked = (self.asked.method, self.asked.upgrade.as_deref());
+            let collected = tables.collect_response(kept, pieces, taken, asked)?;
+            taken += collected.taken;
+            let Some(bytes) = collected.head else {
                 return Poll::Ready(Ok(taken)); // A part of a head.
-            }
-            let mut head = response::Head::default();
-            let asked = response::Asked {
-                method: self.asked.method,
-                upgrade: self.asked.upgrade.as_deref(),
             };
-            match head.parse(bytes, &OWN, asked).map_err(io::Error::other)? {
-                Progress::NeedMore => taken += bytes.len() - before,
-                Progress::Complete => {
-                    taken += head.len() - before;
-                    bytes.truncate(head.len());
-                    self.send_head(&head)?;
-                }
-            }
+            self.send_head(tables.response.view(&bytes), &bytes)?;
         }
         let total: usize = pieces.iter().map(|piece| piece.len()).sum();
         let Sending::Body(send, body) = &mut self.response else {
@@ -180,16 +164,14 @@ impl Stream {
     }
 
     /// Sends a head that is complete.
-    fn send_head(&mut self, parsed: &response::Head) -> io::Result<()> {
-        let Sending::Head(respond, bytes) = &mut self.response else {
+    fn send_head(&mut self, view: response::Response<'_>, bytes: &Bytes) -> io::Result<()> {
+        let Sending::Head(respond, _) = &mut self.response else {
             return Ok(());
         };
-        let view = parsed.view(bytes);
         let invalid = || io::Error::from(io::ErrorKind::InvalidData);
-        let response = head::response(view).ok_or_else(invalid)?;
+        let response = head::response(view, bytes).ok_or_else(invalid)?;
         let failed = |error: ::h2::Error| Fault::of(&error).into_io();
         if view.is_interim() {
-            bytes.clear();
             return respond.send_informational(response).map_err(failed);
         }
         let is_switch = view.status() == 101;
@@ -244,14 +226,5 @@ impl Drop for Stream {
             Sending::Body(..) | Sending::Done => self.request.finish(),
         }
         self.watch.end();
-    }
-}
-
-/// Appends what comes after the first `skip` bytes of the pieces.
-pub(super) fn append(out: &mut Vec<u8>, pieces: &[IoSlice<'_>], mut skip: usize) {
-    for piece in pieces {
-        let skipped = skip.min(piece.len());
-        skip -= skipped;
-        out.extend_from_slice(&piece[skipped..]);
     }
 }

@@ -23,6 +23,7 @@ use super::io::Io;
 use super::pipe::Pipe;
 use super::served::Stream;
 use super::watch::Watch;
+use super::wire::Wire;
 use super::{
     CLIENT_WINDOW, HEAD_BYTES, MOST_LOCAL_RESETS, MOST_STREAMS, SEND_BUFFER, STREAM_WINDOW,
     websocket,
@@ -64,18 +65,17 @@ enum Event {
 }
 
 /// Serves a connection of which the client speaks HTTP/2 until it ends.
-pub async fn serve(worker: Rc<Worker>, mut side: Side, origin: Origin) {
-    let watch = Rc::new(Watch::new(Observer::of_client()));
-    let ahead = side.buffer.bytes().to_vec();
-    side.buffer.discard(&worker.buffers);
-    let io = Io::new(side.transport, ahead, Rc::clone(&watch));
+pub async fn serve(worker: Rc<Worker>, side: Side, origin: Origin) {
+    let wire = Wire::new(side, Rc::clone(&worker.buffers));
+    let watch = Rc::new(Watch::new(Observer::of_client(), wire));
+    let io = Io::new(Rc::clone(&watch));
     let limit = worker.profile.timeouts.head;
     let is_orderly = match tokio::time::timeout(limit, builder().handshake(io)).await {
         Ok(Ok(connection)) => Box::pin(run(&worker, connection, origin, &watch)).await,
         Ok(Err(_)) | Err(_) => false,
     };
-    let returned = watch.returned.take();
-    if let Some(transport) = returned.filter(|_| !is_orderly) {
+    let transport = watch.take_transport();
+    if let Some(transport) = transport.filter(|_| !is_orderly) {
         linger(transport).await;
     }
 }
@@ -105,11 +105,13 @@ async fn run(
     let idle = worker.profile.timeouts.idle;
     let mut deadline = Deadline::default();
     let mut draining = pin!(draining(worker, origin));
+    watch.gather();
     loop {
         let event = poll_fn(|cx| {
             if let Poll::Ready(event) = poll_accept(cx, &mut connection, origin) {
                 return Poll::Ready(event);
             }
+            watch.poll_send(cx);
             if let Some(flood) = watch.flood().filter(|_| is_orderly) {
                 return Poll::Ready(Event::Flood(flood));
             }

@@ -1,10 +1,13 @@
 //! What the task of a connection and those of its streams know of each other.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
+use std::io;
 use std::task::{Context, Poll, Waker};
 
 use lateen_wire::h2::{Flood, Observer};
 
+use super::collect::Tables;
+use super::wire::Wire;
 use crate::clock::{self, Instant};
 use crate::transport::Transport;
 
@@ -20,14 +23,15 @@ pub(super) struct Watch {
     received: Cell<Instant>,
     is_blocked: Cell<bool>,
     waiting: RefCell<Vec<Waker>>,
-    /// The transport, when `h2` is done with it.
-    pub(super) returned: RefCell<Option<Transport>>,
+    tables: RefCell<Tables>,
+    /// Nothing once the connection has ended.
+    wire: RefCell<Option<Wire>>,
 }
 
 // === impl Watch ===
 
 impl Watch {
-    pub(super) fn new(observer: Observer) -> Self {
+    pub(super) fn new(observer: Observer, wire: Wire) -> Self {
         let now = clock::now();
         Self {
             observer: RefCell::new(observer),
@@ -39,8 +43,48 @@ impl Watch {
             received: Cell::new(now),
             is_blocked: Cell::new(false),
             waiting: RefCell::default(),
-            returned: RefCell::new(None),
+            tables: RefCell::default(),
+            wire: RefCell::new(Some(wire)),
         }
+    }
+
+    /// Where heads are parsed; not to be kept over a call of another stream.
+    pub(super) fn tables(&self) -> RefMut<'_, Tables> {
+        self.tables.borrow_mut()
+    }
+
+    /// Does something with the connection's bytes.
+    pub(super) fn wire<T>(
+        &self,
+        work: impl FnOnce(&mut Wire) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match self.wire.borrow_mut().as_mut() {
+            Some(wire) => work(wire),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    /// From now on the task of the connection calls [`Self::poll_send`] at the end of its turns.
+    pub(super) fn gather(&self) {
+        if let Some(wire) = self.wire.borrow_mut().as_mut() {
+            wire.gather();
+        }
+    }
+
+    /// Sends what `h2` has written in this turn. An error is met by `h2` when it reads or writes
+    /// next, which is at once.
+    pub(super) fn poll_send(&self, cx: &mut Context<'_>) {
+        let sent = self.wire(|wire| wire.poll_send(cx));
+        if let Poll::Ready(Err(error)) = &sent {
+            tracing::debug!(%error, "a connection of HTTP/2 takes no more");
+            cx.waker().wake_by_ref();
+        }
+        self.set_blocked(sent.is_pending());
+    }
+
+    /// The socket, after which nothing is read or written any more.
+    pub(super) fn take_transport(&self) -> Option<Transport> {
+        self.wire.take().map(Wire::into_transport)
     }
 
     /// Takes note of bytes from the peer; answers whether they are to be processed.

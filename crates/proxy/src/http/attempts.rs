@@ -205,7 +205,8 @@ impl<'x, 'p> Attempts<'x, 'p> {
         let mut pooled = links::checkout(&self.worker, self.link(), can_repeat);
         let result = loop {
             let is_reused = pooled.is_some();
-            let connection = match pooled.take() {
+            let ready = pooled.take();
+            let connection = match ready.or_else(|| links::ready(&self.worker, self.link())) {
                 Some(connection) => connection,
                 // Boxed, as it is needed once per connection and would make that of every
                 // exchange larger.

@@ -87,6 +87,18 @@ pub(super) fn close(worker: &Worker, link: Link<'_>, mut connection: Box<Connect
     worker.pools.released(link.key.owner);
 }
 
+/// A stream of a connection of HTTP/2 that has room for it: there is nothing to wait for.
+pub(super) fn ready(worker: &Worker, link: Link<'_>) -> Option<Box<Connection>> {
+    if link.key.version != Version::Http2 {
+        return None;
+    }
+    // As in [`open`], which answers for a limit that is reached.
+    let _pending = link.recipient.permit(Counted::Pending)?;
+    let streams = &worker.pools.streams;
+    let transport = streams.ready(link.key, link.recipient.policy())?;
+    Some(Box::new(transport.into()))
+}
+
 /// Opens a connection, or waits for one where there are as many as there may be.
 ///
 /// The limit is over all workers, the queue is of one: it is woken at once when a connection of its
