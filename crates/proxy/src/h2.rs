@@ -29,6 +29,7 @@
 //!
 //! `upgrade: h2c` (RFC 7540 §3.2) is not a thing any more (RFC 9113 §3.1): the engine ignores it.
 
+mod attendants;
 mod client;
 mod collect;
 mod head;
@@ -51,6 +52,7 @@ use crate::connection::Door;
 use crate::connection::rules::{Recipient, Target};
 use crate::upstream::Version;
 
+pub use attendants::Attendants;
 pub use client::Upstreams;
 pub use pipe::{Fault, Pipe};
 pub use server::serve;

@@ -21,6 +21,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::activity::Activity;
 use crate::buffer;
 use crate::clock;
+use crate::h2::Attendants;
 use crate::http::workspace;
 use crate::observe::access_log;
 use crate::observe::metrics::{Recorder, Shard};
@@ -83,6 +84,8 @@ pub struct Worker {
     pub buffers: Rc<buffer::Pool>,
     /// What exchanges reuse.
     pub workspaces: workspace::Pool,
+    /// The tasks that serve streams of HTTP/2.
+    pub attendants: Attendants,
     /// Random choices.
     pub random: Random,
     /// Space for decisions.
@@ -136,6 +139,7 @@ impl Worker {
             profile,
             buffers: Rc::default(),
             workspaces: workspace::Pool::default(),
+            attendants: Attendants::default(),
             random: Random::from_system(),
             scratch: RefCell::default(),
             pools: Pools::default(),

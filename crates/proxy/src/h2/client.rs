@@ -50,8 +50,9 @@ pub struct Upstreams {
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// Opens streams.
-    pub(super) send: SendRequest<Bytes>,
+    /// Opens streams, by copies of it: one that has opened a stream waits until the upstream lets
+    /// that one begin.
+    pub(super) send: RefCell<SendRequest<Bytes>>,
     /// Its state.
     pub(super) watch: Rc<Watch>,
     /// The address at this end.
@@ -189,7 +190,7 @@ impl Upstreams {
         tokio::task::spawn_local(drive(connection, Rc::clone(&watch), rhythm));
         let age = policy.max_connection_duration;
         let connection = Rc::new(Connection {
-            send,
+            send: RefCell::new(send),
             watch,
             local,
             served: Cell::new(0),
@@ -226,14 +227,15 @@ impl Connection {
     /// Whether it takes streams at all: not after a GOAWAY, or when it has ended.
     fn is_open(&self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
-        !matches!(self.send.clone().poll_ready(&mut cx), Poll::Ready(Err(_)))
+        let mut send = self.send.borrow_mut();
+        !matches!(send.poll_ready(&mut cx), Poll::Ready(Err(_)))
     }
 
     /// Whether it takes another stream now.
     fn has_room(&self, policy: &Policy) -> bool {
         let wanted = policy.max_concurrent_streams;
         let own = wanted.map_or(MOST_STREAMS, |most| most.get().min(MOST_STREAMS));
-        let limit = self.send.current_max_send_streams();
+        let limit = self.send.borrow().current_max_send_streams();
         let active = self.watch.active();
         active < own && usize::try_from(active).is_ok_and(|active| active < limit)
     }

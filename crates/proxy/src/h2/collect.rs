@@ -138,11 +138,20 @@ mod tests {
     #[test]
     fn what_was_written_before_is_skipped() {
         let mut tables = Tables::default();
-        let pieces = [IoSlice::new(b"before"), IoSlice::new(b"HTTP/1.1 204 \r\n\r\nx")];
+        let pieces = [
+            IoSlice::new(b"before"),
+            IoSlice::new(b"HTTP/1.1 204 \r\n\r\nx"),
+        ];
         let asked = (Method::Get, None);
         let collected = tables.collect_response(&mut Vec::new(), &pieces, 6, asked);
         let collected = collected.expect("valid");
         assert_eq!(collected.taken, 17);
-        assert_eq!(tables.response.view(&collected.head.expect("whole")).status(), 204);
+        assert_eq!(
+            tables
+                .response
+                .view(&collected.head.expect("whole"))
+                .status(),
+            204
+        );
     }
 }

@@ -90,7 +90,7 @@ pub(super) fn write_request(
         }
         line(out, [b"host: ", authority]);
     }
-    write_fields(out, &head.headers, authority.is_some(), protocol.is_some())?;
+    let has_length = write_fields(out, &head.headers, authority.is_some(), protocol.is_some())?;
     if let Some(protocol) = protocol {
         line(out, [b"upgrade: ", protocol.as_bytes()]);
         line(out, [b"connection: upgrade"]);
@@ -101,7 +101,7 @@ pub(super) fn write_request(
     let framing = match has_body {
         _ if is_connect || protocol.is_some() => Framing::Plain,
         false => Framing::Done,
-        true if head.headers.contains_key(CONTENT_LENGTH) => Framing::Plain,
+        true if has_length => Framing::Plain,
         true => {
             line(out, [b"transfer-encoding: chunked"]);
             Framing::Chunks
@@ -132,23 +132,31 @@ fn path(head: &request::Parts) -> Result<&[u8], Malformed> {
     Err(Malformed::Path)
 }
 
+/// Writes the fields, and answers whether one of them declares a length.
 fn write_fields(
     out: &mut Vec<u8>,
     fields: &HeaderMap,
     has_authority: bool,
     is_upgrade: bool,
-) -> Result<(), Malformed> {
+) -> Result<bool, Malformed> {
+    let mut has_length = false;
+    let mut has_cookies = false;
     for (name, value) in fields {
         let bytes = value.as_bytes();
         if bytes.trim_ascii().len() != bytes.len() {
             return Err(Malformed::Space);
         }
+        has_length |= name == CONTENT_LENGTH;
+        has_cookies |= name == COOKIE;
         let is_replaced = name == COOKIE
             || name == HOST && has_authority
             || is_upgrade && name == SEC_WEBSOCKET_KEY;
         if !is_replaced {
             line(out, [name.as_str().as_bytes(), b": ", bytes]);
         }
+    }
+    if !has_cookies {
+        return Ok(has_length);
     }
     // HTTP/2 splits cookies into fields for its compression (RFC 9113 §8.2.3).
     let mut cookies = fields.get_all(COOKIE).iter();
@@ -161,7 +169,7 @@ fn write_fields(
         }
         out.extend_from_slice(b"\r\n");
     }
-    Ok(())
+    Ok(has_length)
 }
 
 /// The head for a client of a response that the engine wrote as these bytes. A switch of protocols
@@ -176,7 +184,9 @@ pub(super) fn response(head: Response<'_>, bytes: &Bytes) -> Option<http::Respon
     for (field, value) in head.fields().iter() {
         let name = name(field)?;
         if !(is_switch && (name == SEC_WEBSOCKET_ACCEPT || name == CONTENT_LENGTH)) {
-            fields.append(name, shared(bytes, value)?);
+            let mut value = shared(bytes, value)?;
+            value.set_sensitive(is_unique(field, &value));
+            fields.append(name, value);
         }
     }
     let is_grpc = fields
@@ -233,10 +243,7 @@ pub(super) fn request(head: Request<'_>, bytes: &Bytes) -> Option<Sent> {
             continue;
         }
         let mut value = shared(bytes, value)?;
-        if is_unique(field) {
-            // In a table of HPACK it would only push out what comes again.
-            value.set_sensitive(true);
-        }
+        value.set_sensitive(is_unique(field, &value));
         fields.append(name, value);
     }
     if head.takes_trailers() {
@@ -273,15 +280,15 @@ pub(super) fn name(bytes: &[u8]) -> Option<HeaderName> {
     Some(HeaderName::from_static(known))
 }
 
-/// Answers whether a field has another value in each request.
-fn is_unique(name: &[u8]) -> bool {
-    [
-        &b"x-request-id"[..],
-        b"traceparent",
-        b"x-b3-traceid",
-        b"x-b3-spanid",
-    ]
-    .contains(&name)
+/// Answers whether a field hardly ever has the same value again. HPACK's table is spared it, where it
+/// would push out what does come again, and make each search for its name longer. Times of one digit
+/// do come again.
+fn is_unique(name: &[u8], value: &HeaderValue) -> bool {
+    match name {
+        b"x-request-id" | b"traceparent" | b"x-b3-traceid" | b"x-b3-spanid" => true,
+        b"x-envoy-upstream-service-time" => value.len() > 1,
+        _ => false,
+    }
 }
 
 /// A value in these bytes, without a copy where they are few.
@@ -335,7 +342,9 @@ pub(super) fn write_response(
             reason.as_bytes(),
         ],
     );
+    let mut has_length = false;
     for (name, value) in &head.headers {
+        has_length |= name == CONTENT_LENGTH;
         if switched.is_none() || name != CONTENT_LENGTH {
             line(out, [name.as_str().as_bytes(), b": ", value.as_bytes()]);
         }
@@ -359,7 +368,6 @@ pub(super) fn write_response(
             head.status,
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
         );
-    let has_length = head.headers.contains_key(CONTENT_LENGTH);
     let framing = match (has_body, has_length) {
         _ if is_tunnel => Framing::Plain,
         _ if is_bare => Framing::Done,

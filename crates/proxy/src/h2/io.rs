@@ -79,3 +79,50 @@ impl AsyncWrite for Io {
         self.watch.wire(|wire| wire.poll_shutdown(cx))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Future, poll_fn};
+    use std::pin::pin;
+
+    use ::h2::client::Builder;
+    use ::http::Request;
+    use bytes::Bytes;
+    use lateen_wire::h2::Observer;
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+    use crate::h2::wire::Wire;
+    use crate::side::Side;
+
+    #[tokio::test]
+    async fn the_frames_of_many_streams_are_one_write() {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let wire = Wire::new(Side::new(near.into()), Rc::default());
+        let watch = Rc::new(Watch::new(Observer::of_server(), wire));
+        let io = Io::new(Rc::clone(&watch));
+        let handshake = Builder::new().handshake::<_, Bytes>(io).await;
+        let (send, connection) = handshake.expect("a connection");
+        watch.gather();
+        let mut open = Vec::new();
+        for _ in 0..32 {
+            let request = Request::post("http://shop/").body(()).expect("valid");
+            let stream = send.clone().send_request(request, false);
+            let (response, mut body) = stream.expect("a stream");
+            // Longer than what `h2` gathers by itself.
+            body.send_data(vec![b'x'; 1500].into(), true).expect("open");
+            open.push(response);
+        }
+        let mut connection = pin!(connection);
+        poll_fn(|cx| {
+            assert!(connection.as_mut().poll(cx).is_pending());
+            assert_eq!(watch.sends(), 0);
+            watch.poll_send(cx);
+            Poll::Ready(())
+        })
+        .await;
+        assert_eq!(watch.sends(), 1);
+        let mut got = vec![0; 32 * 1500];
+        far.read_exact(&mut got).await.expect("all of it");
+    }
+}

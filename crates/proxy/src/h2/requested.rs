@@ -32,17 +32,16 @@ pub struct Stream {
     fault: Option<Fault>,
 }
 
+/// A head that opens a stream, and how its body is sent.
+type Opening = (Sent, Outgoing);
+
 /// How far the request is.
 #[derive(Debug)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "the stream is boxed as a whole; another box would be an allocation per request"
-)]
 enum Sending {
     /// Its head has not come from the engine, or not all of it.
     Head(Vec<u8>),
     /// It waits to learn whether the upstream knows extended CONNECT.
-    Waiting(Sent, Outgoing),
+    Waiting(Box<Opening>),
     /// Its body is being sent, or was.
     Body(SendStream<Bytes>, Outgoing),
     /// It could not be sent.
@@ -90,8 +89,12 @@ impl Stream {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let taken = self.take_head(pieces)?;
-        if self.poll_open(cx)?.is_pending() && taken > 0 {
+        let (taken, head) = self.take_head(pieces)?;
+        let opened = match head {
+            Some(head) => self.open(cx, head),
+            None => self.poll_open(cx),
+        };
+        if opened?.is_pending() && taken > 0 {
             return Poll::Ready(Ok(taken));
         }
         let Sending::Body(send, body) = &mut self.request else {
@@ -139,14 +142,14 @@ impl Stream {
     }
 
     /// Collects the head of the request; answers how many bytes belong to it.
-    fn take_head(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn take_head(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<(usize, Option<Opening>)> {
         let Sending::Head(kept) = &mut self.request else {
-            return Ok(0);
+            return Ok((0, None));
         };
         let mut tables = self.connection.watch.tables();
         let collected = tables.collect_request(kept, pieces)?;
         let Some(bytes) = collected.head else {
-            return Ok(collected.taken);
+            return Ok((collected.taken, None));
         };
         let view = tables.request.view(&bytes);
         let Some(sent) = head::request(view, &bytes) else {
@@ -162,11 +165,10 @@ impl Stream {
             Body::Tunnel => Outgoing::tunnel(),
             Body::Empty | Body::UntilClose => Outgoing::length(0),
         };
-        self.request = Sending::Waiting(sent, body);
-        Ok(collected.taken)
+        Ok((collected.taken, Some((sent, body))))
     }
 
-    /// Opens the stream.
+    /// Opens the stream, if it has waited.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.request {
             Sending::Body(..) => return Poll::Ready(Ok(())),
@@ -175,31 +177,32 @@ impl Stream {
                 let fault = self.fault.unwrap_or(Fault::Connection);
                 return Poll::Ready(Err(fault.into_io()));
             }
-            Sending::Waiting(..) => {}
+            Sending::Waiting(_) => {}
         }
-        let mut send_request = self.connection.send.clone();
-        let is_open = match send_request.poll_ready(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(result) => result,
-        };
-        let Sending::Waiting(sent, body) = std::mem::replace(&mut self.request, Sending::Failed)
-        else {
-            return Poll::Pending;
-        };
-        // Nothing was sent so far, so whatever went wrong, it can be sent again.
-        self.fault = Some(Fault::Refused);
-        is_open.map_err(|_| Fault::Refused.into_io())?;
+        match std::mem::replace(&mut self.request, Sending::Failed) {
+            Sending::Waiting(head) => self.open(cx, *head),
+            Sending::Head(_) | Sending::Body(..) | Sending::Failed => Poll::Pending,
+        }
+    }
+
+    /// Opens the stream with its head, or has the head wait.
+    fn open(&mut self, cx: &mut Context<'_>, (sent, body): Opening) -> Poll<io::Result<()>> {
+        self.request = Sending::Failed;
+        let connection = &self.connection;
+        // A handle of its own has no earlier stream to wait for, so it is always ready.
+        let mut send_request = connection.send.borrow().clone();
         if sent.asked.upgrade.is_some() && !send_request.is_extended_connect_protocol_enabled() {
-            if !self.connection.watch.has_settings() {
-                self.fault = None;
-                self.request = Sending::Waiting(sent, body);
-                self.connection.watch.wait(cx);
+            if !connection.watch.has_settings() {
+                self.request = Sending::Waiting(Box::new((sent, body)));
+                connection.watch.wait(cx);
                 return Poll::Pending;
             }
             tracing::debug!("the upstream does not switch protocols over HTTP/2");
             self.fault = Some(Fault::Protocol);
             return Poll::Ready(Err(Fault::Protocol.into_io()));
         }
+        // Nothing was sent so far, so whatever goes wrong, it can be sent again.
+        self.fault = Some(Fault::Refused);
         let Sent {
             request,
             asked,

@@ -10,7 +10,7 @@ use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use ::h2::server::{Builder, Connection, SendResponse};
@@ -31,7 +31,6 @@ use super::{
 use crate::clock;
 use crate::connection::{Door, Origin};
 use crate::deadline::Deadline;
-use crate::http::serve as serve_exchange;
 use crate::side::Side;
 use crate::transport::Transport;
 use crate::worker::Worker;
@@ -44,14 +43,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
 
-/// What happens next on a connection.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "it is looked at where it is made; a box would be an allocation per request"
-)]
+/// What happens on a connection beside its requests.
 enum Event {
-    /// A request came.
-    Request(Request<RecvStream>, SendResponse<Bytes>),
     /// It has ended.
     Closed,
     /// The client broke a rule.
@@ -108,7 +101,8 @@ async fn run(
     watch.gather();
     loop {
         let event = poll_fn(|cx| {
-            if let Poll::Ready(event) = poll_accept(cx, &mut connection, origin) {
+            let accept = |request, respond| spawn(worker, request, respond, origin, watch);
+            if let Poll::Ready(event) = poll_accept(cx, &mut connection, origin, accept) {
                 return Poll::Ready(event);
             }
             watch.poll_send(cx);
@@ -129,7 +123,6 @@ async fn run(
         })
         .await;
         match event {
-            Event::Request(request, respond) => spawn(worker, request, respond, origin, watch),
             Event::Closed => return is_orderly,
             Event::Failed => return false,
             Event::Draining => {
@@ -155,20 +148,23 @@ async fn run(
     }
 }
 
-/// What `h2` has to say.
+/// Takes all requests that have come; ready when `h2` has something else to say.
 fn poll_accept(
     cx: &mut Context<'_>,
     connection: &mut Connection<Io, Bytes>,
     origin: Origin,
+    accept: impl Fn(Request<RecvStream>, SendResponse<Bytes>),
 ) -> Poll<Event> {
-    connection.poll_accept(cx).map(|accepted| match accepted {
-        Some(Ok((request, respond))) => Event::Request(request, respond),
-        Some(Err(error)) => {
-            tracing::debug!(%error, peer = %origin.peer, "a connection of HTTP/2 failed");
-            Event::Failed
+    loop {
+        match ready!(connection.poll_accept(cx)) {
+            Some(Ok((request, respond))) => accept(request, respond),
+            Some(Err(error)) => {
+                tracing::debug!(%error, peer = %origin.peer, "a connection of HTTP/2 failed");
+                return Poll::Ready(Event::Failed);
+            }
+            None => return Poll::Ready(Event::Closed),
         }
-        None => Event::Closed,
-    })
+    }
 }
 
 /// Ready when this connection is to end because the proxy does.
@@ -195,7 +191,7 @@ fn spawn(
         Ok(stream) => {
             let transport = Transport::Stream(Box::new(Pipe::Served(stream)));
             let side = Side::new(transport);
-            tokio::task::spawn_local(serve_exchange(Rc::clone(worker), side, origin));
+            worker.attendants.serve(worker, side, origin);
         }
         Err((malformed, mut respond)) => {
             tracing::debug!(%malformed, peer = %origin.peer, "a request of HTTP/2 is not valid");
@@ -211,7 +207,7 @@ async fn linger(mut transport: Transport) {
     let read = poll_fn(|cx| {
         loop {
             let mut room = tokio::io::ReadBuf::new(&mut room);
-            let read: io::Result<()> = std::task::ready!(transport.poll_read_into(cx, &mut room));
+            let read: io::Result<()> = ready!(transport.poll_read_into(cx, &mut room));
             let count = room.filled().len();
             left.set(left.get().saturating_sub(count));
             if read.is_err() || count == 0 || left.get() == 0 {

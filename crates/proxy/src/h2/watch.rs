@@ -82,6 +82,12 @@ impl Watch {
         self.set_blocked(sent.is_pending());
     }
 
+    /// How often the socket was written to.
+    #[cfg(test)]
+    pub(super) fn sends(&self) -> usize {
+        self.wire.borrow().as_ref().map_or(0, |wire| wire.sends)
+    }
+
     /// The socket, after which nothing is read or written any more.
     pub(super) fn take_transport(&self) -> Option<Transport> {
         self.wire.take().map(Wire::into_transport)

@@ -189,3 +189,122 @@ impl Wire {
         count
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    use super::*;
+    use crate::buffer::SIZE;
+
+    fn pair(size: usize) -> (Wire, DuplexStream) {
+        let (near, far) = tokio::io::duplex(size);
+        let wire = Wire::new(Side::new(near.into()), Rc::default());
+        (wire, far)
+    }
+
+    async fn write(wire: &mut Wire, pieces: &[&[u8]]) -> usize {
+        let pieces: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        let written = poll_fn(|cx| Poll::Ready(wire.poll_write(cx, &pieces))).await;
+        match written {
+            Poll::Ready(written) => written.expect("open"),
+            Poll::Pending => 0,
+        }
+    }
+
+    async fn send(wire: &mut Wire) -> Poll<io::Result<()>> {
+        poll_fn(|cx| Poll::Ready(wire.poll_send(cx))).await
+    }
+
+    async fn read(wire: &mut Wire, size: usize) -> Vec<u8> {
+        let mut room = vec![0; size];
+        let mut room = ReadBuf::new(&mut room);
+        poll_fn(|cx| wire.poll_read(cx, &mut room))
+            .await
+            .expect("open");
+        room.filled().to_vec()
+    }
+
+    #[tokio::test]
+    async fn frames_of_a_turn_are_one_write() {
+        let (mut wire, mut far) = pair(LARGE);
+        wire.gather();
+        for _ in 0..100 {
+            assert_eq!(write(&mut wire, &[b"head", &[b'x'; 100]]).await, 104);
+            let flushed = poll_fn(|cx| Poll::Ready(wire.poll_flush(cx))).await;
+            assert!(flushed.is_ready());
+        }
+        assert_eq!(wire.sends, 0);
+        assert!(send(&mut wire).await.is_ready());
+        assert_eq!(wire.sends, 1);
+        assert_eq!(wire.out.capacity(), 0);
+        let mut got = vec![0; 100 * 104];
+        far.read_exact(&mut got).await.expect("all of it");
+        assert!(got.chunks(104).all(|frame| frame.starts_with(b"headxx")));
+    }
+
+    #[tokio::test]
+    async fn before_somebody_sends_a_flush_does() {
+        let (mut wire, mut far) = pair(64);
+        write(&mut wire, &[b"settings"]).await;
+        let flushed = poll_fn(|cx| wire.poll_flush(cx)).await;
+        flushed.expect("room");
+        let mut got = [0; 8];
+        far.read_exact(&mut got).await.expect("all of it");
+        assert_eq!(&got, b"settings");
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_takes_nothing_stops_the_writer_at_a_limit() {
+        let (mut wire, mut far) = pair(10);
+        wire.gather();
+        let piece = vec![b'x'; SIZE];
+        let mut taken = 0;
+        loop {
+            let count = write(&mut wire, &[&piece]).await;
+            if count == 0 {
+                break;
+            }
+            taken += count;
+        }
+        assert_eq!(taken, LARGE + 10);
+        // What is read makes room for as much.
+        let mut got = vec![0; 10];
+        far.read_exact(&mut got).await.expect("some of it");
+        assert_eq!(write(&mut wire, &[&piece]).await, 10);
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_fails_is_told_to_whoever_reads_or_writes_next() {
+        let (mut wire, far) = pair(10);
+        wire.gather();
+        drop(far);
+        write(&mut wire, &[b"frame"]).await;
+        assert!(matches!(send(&mut wire).await, Poll::Ready(Err(_))));
+        assert!(matches!(send(&mut wire).await, Poll::Ready(Ok(()))));
+        let mut room = [0; 8];
+        let mut room = ReadBuf::new(&mut room);
+        assert!(poll_fn(|cx| wire.poll_read(cx, &mut room)).await.is_err());
+        let piece = [IoSlice::new(b"x")];
+        assert!(poll_fn(|cx| wire.poll_write(cx, &piece)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_was_read_at_once_is_given_out_in_pieces() {
+        let (mut wire, mut far) = pair(4 * SIZE);
+        let sent: Vec<u8> = (0..3 * SIZE).map(|at| at.to_le_bytes()[0]).collect();
+        far.write_all(&sent).await.expect("room");
+        let mut got = read(&mut wire, 1000).await;
+        assert_eq!(got.len(), 1000);
+        got.extend(read(&mut wire, 2 * SIZE).await);
+        assert_eq!(got.len(), SIZE);
+        // The first read filled its room: the second one has more.
+        got.extend(read(&mut wire, 4 * SIZE).await);
+        assert_eq!(got, sent);
+        assert_eq!(wire.side.buffer.capacity(), 0);
+        drop(far);
+        assert!(read(&mut wire, 10).await.is_empty());
+    }
+}
