@@ -22,6 +22,8 @@ pub(super) struct Outgoing {
     framing: Framing,
     /// What is sent next.
     held: Bytes,
+    /// How much more the stream takes, as far as is known: each question has its price.
+    room: usize,
 }
 
 /// What the engine's bytes are.
@@ -69,6 +71,7 @@ impl Outgoing {
         Self {
             framing,
             held: Bytes::new(),
+            room: 0,
         }
     }
 
@@ -174,19 +177,14 @@ impl Outgoing {
         data: &[u8],
         watch: &Watch,
     ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(watch.poll_writable(cx));
-            let room = send.capacity().saturating_sub(self.held.len());
-            if room > 0 {
-                self.flush(send, watch)?;
-                let count = room.min(data.len());
-                self.held = Bytes::copy_from_slice(&data[..count]);
-                return Poll::Ready(Ok(count));
-            }
-            self.flush(send, watch)?;
+        ready!(watch.poll_writable(cx));
+        // What is held counts once it is sent, so it goes first.
+        self.flush(send, watch)?;
+        while self.room < data.len() {
             send.reserve_capacity(data.len());
-            if send.capacity() > 0 {
-                continue;
+            self.room = send.capacity();
+            if self.room > 0 {
+                break;
             }
             match ready!(send.poll_capacity(cx)) {
                 Some(Ok(_)) => {}
@@ -194,6 +192,10 @@ impl Outgoing {
                 None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             }
         }
+        let count = self.room.min(data.len());
+        self.room -= count;
+        self.held = Bytes::copy_from_slice(&data[..count]);
+        Poll::Ready(Ok(count))
     }
 
     /// Sends what is held.

@@ -226,7 +226,8 @@ impl Stream {
             return Poll::Ready(Ok(()));
         };
         let asked = &self.asked;
-        if let Poll::Ready(Some(interim)) = future.poll_informational(cx) {
+        // Where no interim response may be there, neither is the final one.
+        if let Some(interim) = ready!(future.poll_informational(cx)) {
             let interim = match interim {
                 Ok(interim) => interim.into_parts().0,
                 Err(error) => return Poll::Ready(Err(self.failed(&error))),
