@@ -76,15 +76,15 @@ async fn attend(worker: Rc<Worker>, mut work: Work) {
 
 impl Post {
     async fn wait(&self) -> Work {
-        poll_fn(|cx| match self.next.take() {
-            Some(work) => Poll::Ready(work),
-            None => {
-                let mut waker = self.waker.borrow_mut();
-                if !waker.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
-                    *waker = Some(cx.waker().clone());
-                }
-                Poll::Pending
+        poll_fn(|cx| {
+            if let Some(work) = self.next.take() {
+                return Poll::Ready(work);
             }
+            let mut waker = self.waker.borrow_mut();
+            if !waker.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
+                *waker = Some(cx.waker().clone());
+            }
+            Poll::Pending
         })
         .await
     }

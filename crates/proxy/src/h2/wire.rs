@@ -112,15 +112,12 @@ impl Wire {
                 let count = self.take(rest);
                 total += count;
                 rest = &rest[count..];
-                if count == 0 {
-                    match self.poll_send(cx) {
-                        Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                        Poll::Pending if total == 0 && self.out.is_full() => return Poll::Pending,
-                        // What the socket took has made room, or there is something to report.
-                        Poll::Pending if self.out.is_full() => return Poll::Ready(Ok(total)),
-                        Poll::Pending => {}
-                    }
+                // What the socket takes makes room.
+                if count == 0 && self.poll_send(cx)?.is_pending() && self.out.is_full() {
+                    return match total {
+                        0 => Poll::Pending,
+                        total => Poll::Ready(Ok(total)),
+                    };
                 }
             }
         }
