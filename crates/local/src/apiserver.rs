@@ -42,6 +42,7 @@ mod rest;
 mod schema;
 mod selector;
 mod server;
+mod spdy;
 mod status;
 mod store;
 mod strategy;

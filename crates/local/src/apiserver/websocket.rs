@@ -63,6 +63,11 @@ impl Handshake {
         Ok(Self { accept, protocol })
     }
 
+    /// The subprotocol that was chosen.
+    pub(crate) fn protocol(&self) -> &'static str {
+        self.protocol
+    }
+
     /// The answer that accepts it.
     pub(crate) fn response(self) -> Response<Body> {
         let mut response = Response::new(body::full(""));

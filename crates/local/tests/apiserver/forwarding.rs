@@ -1,13 +1,16 @@
 //! Port-forward, with a pod that is this process.
 
 use std::future::Future;
+use std::process::Stdio;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
+use kube::api::{Patch, PatchParams};
 use lateen_local::apiserver::PodDialer;
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
 
 use crate::support::Served;
 
@@ -145,23 +148,129 @@ fn what_cannot_be_forwarded_is_refused_with_the_reason() {
     assert!(plain.contains("needs a WebSocket"), "{plain}");
 }
 
-#[test]
-fn kubectl_is_told_what_it_can_do_instead() {
-    let served = served();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+/// A running `kubectl port-forward`.
+struct Forward {
+    /// It ends with the value.
+    kubectl: Child,
+    /// Where the first port is to be reached.
+    address: String,
+}
+
+impl Forward {
+    /// Forwards a port by SPDY on its own or within a WebSocket, as far as this kubectl can choose.
+    async fn start(served: &Served, websockets: bool, port: u16) -> Self {
         let pods: Api<Pod> = Api::default_namespaced(served.client());
-        let patch = kube::api::Patch::Merge(json!({"status": {"phase": "Running"}}));
-        pods.patch_status("a", &kube::api::PatchParams::default(), &patch)
-            .await
+        let patch = Patch::Merge(json!({"status": {"phase": "Running"}}));
+        let how = PatchParams::default();
+        pods.patch_status("a", &how, &patch).await.unwrap();
+        let mut command = Command::from(served.command());
+        let mut kubectl = command
+            .args(["port-forward", "pod/a", &format!(":{port}")])
+            .env("KUBECTL_PORT_FORWARD_WEBSOCKETS", websockets.to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
             .unwrap();
-    });
-    let error = served.fails("port-forward a :80", "");
-    assert!(
-        error.contains("port-forward over SPDY") && error.contains("pods/a:PORT/proxy/"),
-        "{error}"
-    );
+        let mut lines = BufReader::new(kubectl.stdout.take().unwrap()).lines();
+        let line = lines.next_line().await.unwrap().expect("it forwards");
+        let address = line
+            .strip_prefix("Forwarding from ")
+            .and_then(|rest| rest.split(' ').next());
+        let address = address.unwrap_or_else(|| panic!("{line}")).to_owned();
+        // It says when it takes connections, and must find somebody who listens.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self { kubectl, address }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(&self.address).await.unwrap()
+    }
+}
+
+#[test]
+fn kubectl_forwards_connections_side_by_side() {
+    let served = served();
+    for websockets in [false, true] {
+        run(async {
+            let port = shouter().await;
+            let forward = Forward::start(&served, websockets, port).await;
+            let mut one = forward.connect().await;
+            let mut other = forward.connect().await;
+            for _ in 0..2 {
+                for stream in [&mut one, &mut other] {
+                    let mut answer = [0; 2];
+                    stream.write_all(b"hi").await.unwrap();
+                    stream.read_exact(&mut answer).await.unwrap();
+                    assert_eq!(&answer, b"HI");
+                }
+            }
+            // The client sees the end when the pod closes, on this one alone.
+            one.write_all(b"bye.").await.unwrap();
+            let mut all = String::new();
+            one.read_to_string(&mut all).await.unwrap();
+            assert_eq!(all, "BYE.");
+            let (mut from, mut to) = other.split();
+            let letter = [vec![b'x'; 300_000], b".".to_vec()].concat();
+            let mut read = Vec::new();
+            let (written, heard) = tokio::join!(to.write_all(&letter), from.read_to_end(&mut read));
+            written.unwrap();
+            heard.unwrap();
+            assert_eq!(read, letter.to_ascii_uppercase());
+        });
+    }
+}
+
+#[test]
+fn kubectl_hears_what_a_pod_says_after_the_client_has_ended_its_side() {
+    let served = served();
+    for websockets in [false, true] {
+        run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let pod = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut heard = Vec::new();
+                stream.read_to_end(&mut heard).await.unwrap();
+                let said = format!("{} bytes", heard.len());
+                stream.write_all(said.as_bytes()).await.unwrap();
+            };
+            let client = async {
+                let forward = Forward::start(&served, websockets, port).await;
+                let mut stream = forward.connect().await;
+                stream.write_all(&vec![b'x'; 100_000]).await.unwrap();
+                stream.shutdown().await.unwrap();
+                let mut heard = String::new();
+                stream.read_to_string(&mut heard).await.unwrap();
+                assert_eq!(heard, "100000 bytes");
+            };
+            tokio::join!(pod, client);
+        });
+    }
+}
+
+#[test]
+fn kubectl_is_told_why_a_port_cannot_be_forwarded() {
+    let served = served();
+    for websockets in [false, true] {
+        run(async {
+            let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = free.local_addr().unwrap().port();
+            drop(free);
+            let mut forward = Forward::start(&served, websockets, port).await;
+            let mut stream = forward.connect().await;
+            let mut heard = Vec::new();
+            // kubectl may reset the connection, which is no matter here.
+            let _ = stream.read_to_end(&mut heard).await;
+            assert_eq!(heard, b"");
+            let mut lines = BufReader::new(forward.kubectl.stderr.take().unwrap()).lines();
+            let words = format!("error forwarding port {port} to pod a, uid ");
+            loop {
+                let line = lines.next_line().await.unwrap().expect("the reason");
+                if line.contains(&words) && line.contains("refused") {
+                    return;
+                }
+            }
+        });
+    }
 }

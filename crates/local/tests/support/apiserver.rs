@@ -86,16 +86,14 @@ impl Served {
 
     /// Runs kubectl with some text as its standard input.
     pub(crate) fn run(&self, arguments: &[&str], input: &str) -> Output {
-        let program = std::env::var("KUBECTL").unwrap_or_else(|_| "kubectl".into());
-        let mut child = Command::new(&program)
+        let mut command = self.command();
+        let mut child = command
             .args(arguments)
-            .env("KUBECONFIG", self.directory.join("config"))
-            .env("HOME", &self.directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("these tests need kubectl, but {program}: {error}"));
+            .unwrap_or_else(|error| panic!("these tests need kubectl, but {command:?}: {error}"));
         child
             .stdin
             .take()
@@ -103,6 +101,16 @@ impl Served {
             .write_all(input.as_bytes())
             .unwrap();
         child.wait_with_output().unwrap()
+    }
+
+    /// A kubectl for this server.
+    pub(crate) fn command(&self) -> Command {
+        let program = std::env::var("KUBECTL").unwrap_or_else(|_| "kubectl".into());
+        let mut command = Command::new(program);
+        command
+            .env("KUBECONFIG", self.directory.join("config"))
+            .env("HOME", &self.directory);
+        command
     }
 
     /// Runs kubectl, which must succeed; answers what it prints.

@@ -1,28 +1,29 @@
-//! The `portforward` subresource of pods: connections to ports inside of a pod, carried over one
-//! WebSocket as `kube`'s clients speak it.
+//! The `portforward` subresource of pods: connections to ports inside of a pod, carried over the
+//! connection of the call.
 //!
-//! The n-th port has two channels, 2n for its bytes and 2n+1 for an error, and each message begins
-//! with its channel. The first message of a channel says its port, in two bytes, the low one
-//! first. A port is done when the pod closes its connection or cannot be dialled, the WebSocket
-//! when all its ports are.
-//!
-//! kubectl speaks SPDY, on its own or wrapped into a WebSocket; that is not understood here, and
-//! it is told so.
+//! | Client | Upgrade | Subprotocol | |
+//! |---|---|---|---|
+//! | `kube` | WebSocket | `v4.channel.k8s.io` | [`channels`] |
+//! | kubectl up to 1.30 | SPDY/3.1 | `portforward.k8s.io` | [`streams`] |
+//! | kubectl from 1.31 on | WebSocket | `SPDY/3.1+portforward.k8s.io` | [`streams`], in messages |
 
+mod channels;
+mod streams;
+
+use std::io;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use futures::stream::{SplitSink, SplitStream};
-use futures::{SinkExt as _, StreamExt as _};
-use http::{Response, header};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use bytes::Bytes;
+use futures::SinkExt as _;
+use futures::stream::SplitSink;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::apiserver::body::Body;
+use crate::apiserver::body::{self, Body};
 use crate::apiserver::call::Call;
 use crate::apiserver::object;
 use crate::apiserver::pod_dialer::PodDialer;
@@ -30,10 +31,15 @@ use crate::apiserver::server::Core;
 use crate::apiserver::status::Failure;
 use crate::apiserver::websocket::{self, Handshake, WebSocket, has_token};
 
-/// The subprotocols that are understood.
-const PROTOCOLS: [&str; 1] = ["v4.channel.k8s.io"];
-/// As many ports as there are pairs of channels.
-const MAX_PORTS: usize = 128;
+/// The subprotocol of [`channels`].
+const CHANNELS: &str = "v4.channel.k8s.io";
+/// The subprotocol of [`streams`] in messages.
+const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
+/// What a connection is upgraded to for [`streams`].
+const SPDY: &str = "SPDY/3.1";
+/// The version of what is done with SPDY's streams, and the header that says it.
+const STREAMS: &str = "portforward.k8s.io";
+const STREAM_PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
 /// How much is read from a pod at once.
 const CHUNK: usize = 32 * 1024;
 /// Messages that may wait on their way in either direction.
@@ -47,14 +53,11 @@ struct Pod {
     dialer: PodDialer,
 }
 
-/// One port, and the two ends of its channels.
-struct Forward {
-    pod: Pod,
-    port: u16,
-    /// The channel of its bytes.
-    channel: u8,
-    to_client: mpsc::Sender<Bytes>,
-    from_client: mpsc::Receiver<Bytes>,
+/// How the client wants it.
+enum Wanted {
+    Channels(Handshake, Vec<u16>),
+    Tunnel(Handshake),
+    Streams,
 }
 
 /// Opens the ports that a call names.
@@ -67,87 +70,73 @@ pub(super) fn open(core: &Arc<Core>, call: &mut Call) -> Result<Response<Body>, 
     let dialer = core.options.pod_dialer.clone().ok_or_else(|| {
         Failure::not_implemented("this API server has no node: there is no way into pods")
     })?;
-    if speaks_spdy(call) {
-        let (namespace, name) = (&call.namespace, &call.name);
-        return Err(Failure::not_implemented(format!(
-            "port-forward over SPDY, which kubectl speaks, is not supported by this API server; \
-             a page of the pod is shown by `kubectl get --raw \
-             /api/v1/namespaces/{namespace}/pods/{name}:PORT/proxy/`, and clients that speak {} \
-             over a WebSocket can forward ports",
-            PROTOCOLS[0]
-        )));
-    }
-    let handshake = Handshake::read(&call.headers, &PROTOCOLS, "port-forward")?;
-    let ports = ports(call)?;
-    let upgrade = call.upgrade.take().ok_or_else(|| {
-        Failure::bad_request("the connection of this request cannot become a WebSocket")
-    })?;
+    let wanted = wanted(call)?;
+    let upgrade = call
+        .upgrade
+        .take()
+        .ok_or_else(|| Failure::bad_request("the connection of this request cannot be upgraded"))?;
     let pod = Pod {
         name: call.name.clone(),
         uid: object::uid(&found).to_owned(),
         dialer,
     };
-    tokio::spawn(async move {
-        match websocket::accept(upgrade).await {
-            Ok(socket) => carry(socket, &pod, &ports).await,
-            Err(error) => tracing::debug!(%error, "a port-forward did not begin"),
+    let failed = |error: hyper::Error| tracing::debug!(%error, "a port-forward did not begin");
+    Ok(match wanted {
+        Wanted::Channels(handshake, ports) => {
+            tokio::spawn(async move {
+                match websocket::accept(upgrade).await {
+                    Ok(socket) => channels::carry(socket, &pod, &ports).await,
+                    Err(error) => failed(error),
+                }
+            });
+            handshake.response()
         }
-    });
-    Ok(handshake.response())
+        Wanted::Tunnel(handshake) => {
+            tokio::spawn(async move {
+                match websocket::accept(upgrade).await {
+                    Ok(socket) => streams::carry_in_messages(socket, pod).await,
+                    Err(error) => failed(error),
+                }
+            });
+            handshake.response()
+        }
+        Wanted::Streams => {
+            tokio::spawn(async move {
+                match upgrade.await {
+                    Ok(upgraded) => streams::carry(TokioIo::new(upgraded), pod).await,
+                    Err(error) => failed(error),
+                }
+            });
+            switching_to_spdy()
+        }
+    })
 }
 
-fn speaks_spdy(call: &Call) -> bool {
-    let protocol = header::SEC_WEBSOCKET_PROTOCOL;
-    has_token(&call.headers, &header::UPGRADE, "SPDY/3.1")
-        || has_token(&call.headers, &protocol, "SPDY/3.1+portforward.k8s.io")
+fn wanted(call: &Call) -> Result<Wanted, Failure> {
+    if has_token(&call.headers, &header::UPGRADE, SPDY) {
+        if !has_token(&call.headers, &STREAM_PROTOCOL, STREAMS) {
+            return Err(Failure::bad_request(format!(
+                "port-forward over SPDY needs the header {STREAM_PROTOCOL} with {STREAMS}"
+            )));
+        }
+        return Ok(Wanted::Streams);
+    }
+    let handshake = Handshake::read(&call.headers, &[TUNNEL, CHANNELS], "port-forward")?;
+    Ok(match handshake.protocol() {
+        // It names its ports with its streams.
+        TUNNEL => Wanted::Tunnel(handshake),
+        _ => Wanted::Channels(handshake, channels::ports(call)?),
+    })
 }
 
-/// The ports that are asked for: `ports=80,81`, or the parameter several times.
-fn ports(call: &Call) -> Result<Vec<u16>, Failure> {
-    let texts = call.query.all("ports").flat_map(|list| list.split(','));
-    let ports = texts.map(|text| match text.trim().parse() {
-        Ok(0) | Err(_) => Err(Failure::bad_request(format!(
-            "invalid port {text:?}: a number from 1 to 65535 is needed"
-        ))),
-        Ok(port) => Ok(port),
-    });
-    let ports: Vec<u16> = ports.collect::<Result<_, _>>()?;
-    match ports.len() {
-        0 => Err(Failure::bad_request(
-            "query parameter \"ports\" is required",
-        )),
-        1..=MAX_PORTS => Ok(ports),
-        _ => Err(Failure::bad_request(format!(
-            "at most {MAX_PORTS} ports can be forwarded at once"
-        ))),
-    }
-}
-
-/// Carries everything until the client or all ports are done.
-async fn carry(socket: WebSocket, pod: &Pod, ports: &[u16]) {
-    let (sink, stream) = socket.split();
-    let (to_client, outgoing) = mpsc::channel(QUEUE);
-    let mut to_ports = Vec::with_capacity(ports.len());
-    let mut forwards = JoinSet::new();
-    for (port, channel) in ports.iter().zip((0..=u8::MAX).step_by(2)) {
-        let (to_port, from_client) = mpsc::channel(QUEUE);
-        to_ports.push(to_port);
-        let forward = Forward {
-            pod: pod.clone(),
-            port: *port,
-            channel,
-            to_client: to_client.clone(),
-            from_client,
-        };
-        forwards.spawn(forward.run());
-    }
-    // The last port that is done closes the way out.
-    drop(to_client);
-    tokio::select! {
-        () = send(sink, outgoing) => {}
-        // What the client sent before it left still gets to the pod.
-        () = receive(stream, to_ports) => while forwards.join_next().await.is_some() {},
-    }
+fn switching_to_spdy() -> Response<Body> {
+    let mut response = Response::new(body::full(""));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static(SPDY));
+    headers.insert(STREAM_PROTOCOL, HeaderValue::from_static(STREAMS));
+    response
 }
 
 /// Sends messages until there will be none, then closes.
@@ -159,77 +148,6 @@ async fn send(mut sink: SplitSink<WebSocket, Message>, mut messages: mpsc::Recei
     }
     // A client that has gone needs no farewell.
     let _ = sink.close().await;
-}
-
-/// Distributes messages until the client leaves.
-async fn receive(mut stream: SplitStream<WebSocket>, ports: Vec<mpsc::Sender<Bytes>>) {
-    while let Some(Ok(message)) = stream.next().await {
-        match message {
-            Message::Binary(mut bytes) if bytes.len() > 1 => {
-                let channel = usize::from(bytes.split_to(1)[0]);
-                let port = ports.get(channel / 2).filter(|_| channel.is_multiple_of(2));
-                if let Some(port) = port {
-                    // A port that is done takes nothing more.
-                    let _ = port.send(bytes).await;
-                }
-            }
-            Message::Close(_) => return,
-            Message::Binary(_)
-            | Message::Text(_)
-            | Message::Ping(_)
-            | Message::Pong(_)
-            | Message::Frame(_) => {}
-        }
-    }
-}
-
-// === impl Forward ===
-
-impl Forward {
-    async fn run(self) {
-        let error_channel = self.channel + 1;
-        for channel in [self.channel, error_channel] {
-            let port = Bytes::copy_from_slice(&self.port.to_le_bytes());
-            if self.to_client.send(framed(channel, &port)).await.is_err() {
-                return;
-            }
-        }
-        match self.pod.dialer.dial(&self.pod.uid, self.port).await {
-            Ok(stream) => self.exchange(stream).await,
-            Err(error) => {
-                let Pod { name, uid, .. } = &self.pod;
-                let port = self.port;
-                let text =
-                    format!("error forwarding port {port} to pod {name}, uid {uid}: {error}");
-                let message = framed(error_channel, text.as_bytes());
-                // Nobody is left to be told if this fails.
-                let _ = self.to_client.send(message).await;
-            }
-        }
-    }
-
-    /// Carries bytes both ways until the pod closes or the client leaves.
-    async fn exchange(self, stream: TcpStream) {
-        let (reading, writing) = stream.into_split();
-        tokio::select! {
-            () = to_client(reading, self.channel, &self.to_client) => {}
-            () = to_pod(writing, self.from_client) => {}
-        }
-    }
-}
-
-/// Carries what the pod sends until it closes.
-async fn to_client(mut pod: OwnedReadHalf, channel: u8, client: &mpsc::Sender<Bytes>) {
-    let mut chunk = vec![0; CHUNK];
-    while let Ok(length @ 1..) = pod.read(&mut chunk).await {
-        if client
-            .send(framed(channel, &chunk[..length]))
-            .await
-            .is_err()
-        {
-            return;
-        }
-    }
 }
 
 /// Carries what the client sends until it leaves.
@@ -245,9 +163,12 @@ async fn to_pod(mut pod: OwnedWriteHalf, mut client: mpsc::Receiver<Bytes>) {
     let _ = pod.shutdown().await;
 }
 
-fn framed(channel: u8, bytes: &[u8]) -> Bytes {
-    let mut message = BytesMut::with_capacity(bytes.len() + 1);
-    message.put_u8(channel);
-    message.put_slice(bytes);
-    message.freeze()
+// === impl Pod ===
+
+impl Pod {
+    /// What a client is told whose port cannot be dialled.
+    fn failure(&self, port: u16, error: &io::Error) -> String {
+        let Self { name, uid, .. } = self;
+        format!("error forwarding port {port} to pod {name}, uid {uid}: {error}")
+    }
 }
