@@ -37,6 +37,7 @@ mod openapi;
 mod patch;
 mod pod_dialer;
 mod protobuf;
+mod rbac;
 mod registry;
 mod rest;
 mod schema;

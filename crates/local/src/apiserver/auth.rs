@@ -1,7 +1,8 @@
 //! Who is calling: client certificates, bearer tokens, and the keys that both are issued with.
 //!
 //! It answers who somebody is and never what they may do: every authenticated user may do
-//! everything (RBAC kinds are stored, not evaluated).
+//! everything. What the objects of RBAC say is told to those who ask about others ([`super::rbac`]),
+//! and not enforced here.
 
 pub(crate) mod authority;
 pub(crate) mod token;

@@ -11,6 +11,7 @@ use crate::apiserver::auth::token::Account;
 use crate::apiserver::body::{self, Body};
 use crate::apiserver::call::{Call, Verb};
 use crate::apiserver::object;
+use crate::apiserver::rbac;
 use crate::apiserver::server::Core;
 use crate::apiserver::status::Failure;
 use crate::apiserver::store::Key;
@@ -46,7 +47,11 @@ pub(super) async fn create(core: &Arc<Core>, call: &mut Call) -> Result<Response
                 "nonResourceRules": [{"nonResourceURLs": ["*"], "verbs": ["*"]}],
             });
         }
-        // Access reviews: whoever is authenticated may do everything here.
+        "subjectaccessreviews" => review["status"] = review_access(core, &review, None)?,
+        "localsubjectaccessreviews" => {
+            review["status"] = review_access(core, &review, Some(&call.namespace))?;
+        }
+        // About oneself: whoever is authenticated may do everything here.
         _ => review["status"] = json!({"allowed": true}),
     }
     Ok(body::json(StatusCode::CREATED, &review))
@@ -83,6 +88,68 @@ fn review_token(core: &Core, review: &Value) -> Value {
             })
         }
     }
+}
+
+/// What RBAC says about somebody, in one namespace if there is one.
+fn review_access(core: &Core, review: &Value, only: Option<&str>) -> Result<Value, Failure> {
+    let spec = object::at(review, &["spec"]).cloned().unwrap_or_default();
+    let invalid = |field: &str, why: &str| {
+        let kind = object::text(review, &["kind"]);
+        let cause = (
+            "FieldValueInvalid",
+            format!("Invalid value: {why}"),
+            field.to_owned(),
+        );
+        Failure::invalid("authorization.k8s.io", kind, "", &[cause])
+    };
+    let text = |value: &Value, key: &str| object::text(value, &[key]).to_owned();
+    let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    let (verb, object) = match (resource.is_object(), path.is_object()) {
+        (true, false) => {
+            let namespace = text(resource, "namespace");
+            if only.is_some_and(|only| only != namespace) {
+                let why = format!("{namespace:?}: must match metadata.namespace");
+                return Err(invalid("spec.resourceAttributes.namespace", &why));
+            }
+            let mut plural = text(resource, "resource");
+            let subresource = object::text(resource, &["subresource"]);
+            if !subresource.is_empty() {
+                plural = format!("{plural}/{subresource}");
+            }
+            let object = rbac::Object::Resource {
+                namespace,
+                group: text(resource, "group"),
+                resource: plural,
+                name: text(resource, "name"),
+            };
+            (text(resource, "verb"), object)
+        }
+        (false, true) => (text(path, "verb"), rbac::Object::Path(text(path, "path"))),
+        _ => {
+            let why =
+                "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+            return Err(invalid("spec.resourceAttributes", why));
+        }
+    };
+    let groups = object::items(&spec, &["groups"]).iter();
+    let question = rbac::Question {
+        user: text(&spec, "user"),
+        groups: groups
+            .filter_map(|group| group.as_str().map(str::to_owned))
+            .collect(),
+        verb,
+        object,
+    };
+    if question.user.is_empty() && question.groups.is_empty() {
+        return Err(invalid(
+            "spec.user",
+            "at least one of user or group must be specified",
+        ));
+    }
+    Ok(match rbac::allowed_by(&core.store, &question) {
+        Some(reason) => json!({"allowed": true, "reason": reason}),
+        None => json!({"allowed": false}),
+    })
 }
 
 /// Issues a token of a service account.
