@@ -15,6 +15,7 @@
 //! chunked body ──► h1::chunked::Decoder ──► data, or validated bytes to send on as they are
 //! own answers ◄─── h1::local::write
 //! DNS ─────────────► dns::Query, dns::Answer
+//! TLS that ends here ─► tls::Session ──► plaintext, and records to send
 //! HTTP/2 ──────────► h2::Observer (counts frames; the protocol itself is another crate's)
 //! ```
 
@@ -26,5 +27,6 @@ pub mod h1;
 pub mod h2;
 pub mod server_name;
 pub mod sniff;
+pub mod tls;
 
 pub use error::{Error, Fault};

@@ -16,6 +16,7 @@ pub const MAX_HELLO: usize = 16 * 1024;
 const HANDSHAKE: u8 = 0x16;
 const CLIENT_HELLO: u8 = 1;
 const EXTENSION_SERVER_NAME: u16 = 0;
+const EXTENSION_PROTOCOLS: u16 = 16;
 const NAME_TYPE_HOST: u8 = 0;
 
 /// What the first bytes of a TLS connection say.
@@ -46,6 +47,21 @@ pub fn server_name(input: &[u8]) -> ServerName<'_> {
             None => ServerName::Absent,
         },
     }
+}
+
+/// Answers whether a complete ClientHello offers one of these protocols (RFC 7301).
+pub fn offers_any(input: &[u8], protocols: &[&[u8]]) -> bool {
+    let Ok(hello) = hello(input) else {
+        return false;
+    };
+    let mut offered = Reader(extension(&hello, EXTENSION_PROTOCOLS).unwrap_or_default());
+    let mut offered = Reader(offered.vector16().unwrap_or_default());
+    while let Some(protocol) = offered.vector8() {
+        if protocols.contains(&protocol) {
+            return true;
+        }
+    }
+    false
 }
 
 /// The body of the ClientHello: borrowed if it is within one record.
@@ -96,6 +112,20 @@ fn message(bytes: &[u8]) -> Result<Option<&[u8]>, ServerName<'static>> {
 
 /// Finds the host name in a ClientHello.
 fn find(hello: &[u8]) -> Option<&[u8]> {
+    let content = extension(hello, EXTENSION_SERVER_NAME)?;
+    let mut names = Reader(Reader(content).vector16()?);
+    while !names.0.is_empty() {
+        let kind = names.take(1)?[0];
+        let name = names.vector16()?;
+        if kind == NAME_TYPE_HOST && !name.is_empty() {
+            return Some(name);
+        }
+    }
+    None
+}
+
+/// The content of an extension of a ClientHello.
+fn extension(hello: &[u8], wanted: u16) -> Option<&[u8]> {
     let mut reader = Reader(hello);
     reader.take(2 + 32)?; // Version and random.
     reader.vector8()?; // Session.
@@ -105,18 +135,9 @@ fn find(hello: &[u8]) -> Option<&[u8]> {
     while !extensions.0.is_empty() {
         let kind = extensions.number16()?;
         let content = extensions.vector16()?;
-        if kind != EXTENSION_SERVER_NAME {
-            continue;
+        if kind == wanted {
+            return Some(content);
         }
-        let mut names = Reader(Reader(content).vector16()?);
-        while !names.0.is_empty() {
-            let kind = names.take(1)?[0];
-            let name = names.vector16()?;
-            if kind == NAME_TYPE_HOST && !name.is_empty() {
-                return Some(name);
-            }
-        }
-        return None;
     }
     None
 }
@@ -162,13 +183,17 @@ mod tests {
             let entry = [&[0][..], &vector16(name)].concat();
             extensions.extend([&[0, 0][..], &vector16(&vector16(&entry))].concat());
         }
+        with_extensions(&extensions)
+    }
+
+    fn with_extensions(extensions: &[u8]) -> Vec<u8> {
         let body = [
             &[3, 3][..],
             &[7; 32],
             &[0],
             &vector16(&[0x13, 1]),
             &[1, 0],
-            &vector16(&extensions),
+            &vector16(extensions),
         ]
         .concat();
         let length = u32::try_from(body.len()).expect("short").to_be_bytes();
@@ -201,6 +226,26 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn the_protocols_that_are_offered_are_found() {
+        let list = [&[5][..], b"istio", &[2], b"h2"].concat();
+        let extensions = [&[0, 16][..], &vector16(&vector16(&list))].concat();
+        let hello = with_extensions(&extensions);
+        for size in [1, 7, 4096] {
+            let bytes = records(&hello, size);
+            assert!(offers_any(&bytes, &[b"http/1.1", b"istio"]), "{size}");
+            assert!(!offers_any(&bytes, &[b"http/1.1", b"isti"]), "{size}");
+            assert!(
+                !offers_any(&bytes[..bytes.len() - 1], &[b"istio"]),
+                "{size}"
+            );
+        }
+        assert!(!offers_any(
+            &records(&client_hello(None), 4096),
+            &[b"istio"]
+        ));
     }
 
     #[test]
