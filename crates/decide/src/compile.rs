@@ -33,10 +33,12 @@ use lateen_model::service::Service;
 use lateen_model::{Host, ObjectRef};
 
 use self::clusters::{ClusterKey, Interner};
+use self::gateway::tls::ServerIds;
 use self::rules::{RulesCache, StoredRoutes};
 use self::tables::TableCache;
 use crate::cluster::ClusterId;
 use crate::decision::Origin;
+use crate::policies::Policies;
 use crate::registry::{Registry, Stored};
 use crate::resources::Epochs;
 use crate::retry::RetryPolicy;
@@ -48,6 +50,7 @@ pub(crate) struct Compiler<'s> {
     pub(crate) mesh: &'s Mesh,
     pub(crate) proxy: &'s Proxy,
     pub(crate) registry: &'s Registry,
+    pub(crate) policies: &'s Policies,
     /// The VirtualServices that the proxy sees, oldest first.
     pub(crate) virtual_services: Vec<&'s StoredRoutes>,
     /// Changes whenever the services, the mesh or the proxy do: what was made under another one
@@ -66,6 +69,7 @@ pub(crate) struct Cache {
     pub(crate) rules: RulesCache,
     pub(crate) clusters: Interner,
     tables: TableCache,
+    servers: ServerIds,
 }
 
 // === impl Cache ===
@@ -76,6 +80,7 @@ impl Cache {
         self.clusters.begin();
         self.rules.begin(epochs.proxy);
         self.tables.begin();
+        self.servers.begin();
     }
 
     /// Ends a compilation: forgets what it did not use, and the rules of revisions that are gone.
@@ -83,6 +88,7 @@ impl Cache {
         self.clusters.end();
         self.rules.end(revisions);
         self.tables.end();
+        self.servers.end();
     }
 }
 

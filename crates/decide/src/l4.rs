@@ -3,14 +3,16 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
-use lateen_model::HostPattern;
+use lateen_model::{HostPattern, ObjectRef};
 
 use crate::authority::canonical;
 use crate::cluster::ClusterId;
+use crate::decision::Origin;
 use crate::hosts::{HostIndex, HostIndexBuilder};
-use crate::route::Route;
+use crate::route::{Route, Split};
 
 /// Where connections go that are not routed request by request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +51,12 @@ impl TcpRoute {
             rules: rules.into(),
             otherwise,
         }
+    }
+
+    /// Everything goes to one cluster.
+    pub(crate) fn single(object: &Arc<ObjectRef>, cluster: ClusterId) -> Self {
+        let route = Route::plain("", Origin::whole(object), Split::single(cluster));
+        Self::new(Vec::new(), route)
     }
 
     /// Decides on a connection: never refuses, but the cluster may not exist

@@ -11,7 +11,7 @@
 //!      ┌──────────────────────────────────────────────────────┘            workers, per connection
 //!      ├─ outbound(original destination) ─► Outbound { http, sni, tcp }
 //!      ├─ inbound(port)                  ─► Inbound
-//!      └─ listeners()                    ─► GatewayListener { http | sni | tcp }
+//!      └─ listeners()                    ─► GatewayListener { http | tls | tcp }
 //!
 //! RouteTable::decide(facts) ─► Decision::Forward { cluster, route }        workers, per request
 //! Plan::cluster(id) ─► Cluster ── pick ─► Endpoint
@@ -47,6 +47,7 @@ pub mod rewrite;
 pub mod route;
 pub mod store;
 pub mod table;
+pub mod tls;
 mod trie;
 
 pub use cluster::{
@@ -63,3 +64,4 @@ pub use plan::{GatewayListener, Inbound, Inspect, Outbound, Plan, Serve};
 pub use route::{Action, Route};
 pub use store::Store;
 pub use table::RouteTable;
+pub use tls::{ServerId, Terminated, TlsTable};

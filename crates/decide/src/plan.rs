@@ -16,6 +16,7 @@ use crate::hosts::FixedMap;
 use crate::l4::{SniTable, TcpRoute};
 use crate::names::{Named, Names, Pods};
 use crate::table::RouteTable;
+use crate::tls::{ServerId, Terminated, TlsTable};
 
 /// What the data path reads.
 #[derive(Debug)]
@@ -40,6 +41,7 @@ pub(crate) struct Routing {
     pub(crate) inbound: FixedMap<u16, Inbound>,
     pub(crate) inbound_otherwise: Inbound,
     pub(crate) listeners: Vec<Arc<GatewayListener>>,
+    pub(crate) terminated: FixedMap<ServerId, Arc<Terminated>>,
     pub(crate) notices: Vec<(ObjectRef, String)>,
 }
 
@@ -124,8 +126,8 @@ pub struct GatewayListener {
 pub enum Serve {
     /// Requests in plain text.
     Http(Arc<RouteTable>),
-    /// TLS that is passed through by its server name; a name that no rule has is closed.
-    Sni(Arc<SniTable>),
+    /// TLS, by its server name; a name that no server has is closed.
+    Tls(Arc<TlsTable>),
     /// Bytes.
     Tcp(Arc<TcpRoute>),
 }
@@ -184,6 +186,18 @@ impl Plan {
                 on_port().find(|listener| listener.bind.is_none_or(|ip| ip.is_unspecified()))
             })
             .map(|listener| &**listener)
+    }
+
+    /// The server that ends TLS of this id; `None` if it is gone or has changed.
+    pub fn terminated(&self, id: ServerId) -> Option<&Terminated> {
+        self.routing.terminated.get(&id).map(|server| &**server)
+    }
+
+    /// Every server that ends TLS, in order of id.
+    pub fn all_terminated(&self) -> Vec<&Arc<Terminated>> {
+        let mut all: Vec<_> = self.routing.terminated.values().collect();
+        all.sort_by_key(|server| server.id);
+        all
     }
 
     /// The cluster of this id; `None` if its service or subset does not exist, which is

@@ -177,6 +177,11 @@ impl Merged {
         }
     }
 
+    /// The names of the subsets.
+    pub(crate) fn subset_names(&self) -> impl Iterator<Item = &str> {
+        self.subsets.iter().map(|subset| subset.name.as_str())
+    }
+
     /// A subset by name.
     pub(crate) fn subset(&self, name: &str) -> Option<&Subset> {
         self.subsets.iter().find(|subset| subset.name == name)

@@ -5,12 +5,14 @@
 //! carry ─ rules of the plan ─┬─ nothing to look at ────────────► tcp
 //!                            ├─ first bytes: HTTP/1 ───────────► http::serve
 //!                            ├─ first bytes: HTTP/2 ───────────► h2::serve
-//!                            ├─ first bytes: TLS, by its name ─► tcp
+//!                            ├─ first bytes: TLS, by its name ─► tcp, or secure: TLS ends, then
+//!                            │                                   http, h2 or tcp under it
 //!                            ├─ first bytes: anything else ────► tcp
 //!                            └─ silence on an undeclared port ─► dial, whoever speaks first decides
 //! ```
 
 pub mod rules;
+mod secure;
 pub(crate) mod sniff;
 
 use std::net::SocketAddr;
@@ -27,6 +29,7 @@ use crate::http;
 use crate::side::Side;
 use crate::sys;
 use crate::tcp;
+use crate::tls::Secure;
 use crate::transport::Transport;
 use crate::worker::Worker;
 
@@ -53,6 +56,20 @@ pub struct Origin {
     pub peer: SocketAddr,
     /// The address that the client dialled.
     pub destination: SocketAddr,
+    /// TLS that the proxy ended on it.
+    pub tls: Option<Secure>,
+}
+
+// === impl Origin ===
+
+impl Origin {
+    /// The scheme of requests on the connection.
+    pub fn scheme(&self) -> &'static str {
+        match self.tls {
+            Some(_) => "https",
+            None => "http",
+        }
+    }
 }
 
 /// Serves an accepted socket to its end.
@@ -68,6 +85,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, door
         door,
         peer: sys::canonical(peer),
         destination,
+        tls: None,
     };
     if is_loop(&worker, origin) {
         tracing::debug!(
@@ -86,7 +104,18 @@ pub async fn carry(worker: &Rc<Worker>, transport: Transport, origin: Origin) {
     let is_drained = origin.door != Door::Outbound;
     let _drained =
         is_drained.then(|| Counted::enter(&worker.activity, |it| &it.drained_connections));
-    let mut side = Side::new(transport);
+    match look(worker, Side::new(transport), origin).await {
+        None => {}
+        Some((side, Verdict::Http2)) => {
+            Box::pin(h2::serve(Rc::clone(worker), side, origin)).await;
+        }
+        Some((side, _)) => http::serve(Rc::clone(worker), side, origin).await,
+    }
+}
+
+/// Finds out what a connection carries; serves it unless that is requests. A future of its own, so
+/// that its memory is used again by the requests.
+async fn look(worker: &Rc<Worker>, mut side: Side, origin: Origin) -> Option<(Side, Verdict)> {
     let first = match Rules::of(&worker.view(), origin).inspect() {
         Inspect::Never => First::Said(Verdict::Tcp),
         Inspect::Wait => sniff::first(worker, &mut side, None).await,
@@ -96,7 +125,7 @@ pub async fn carry(worker: &Rc<Worker>, transport: Transport, origin: Origin) {
         }
     };
     // What carries bytes is boxed, once per connection, so that connections of HTTP are smaller.
-    let found = match first {
+    match first {
         First::Gone => None,
         First::Said(Verdict::Tcp) if is_no_request(worker, &side, origin) => {
             tracing::debug!(?origin, "closed a connection that does not speak HTTP");
@@ -105,18 +134,18 @@ pub async fn carry(worker: &Rc<Worker>, transport: Transport, origin: Origin) {
         First::Said(verdict) if Rules::of(&worker.view(), origin).takes_http(verdict) => {
             Some((side, verdict))
         }
+        First::Said(Verdict::Tls) if origin.door == Door::Gateway => {
+            match secure::server(&worker.view(), origin, side.buffer.bytes()) {
+                Some(id) => Box::pin(secure::serve(worker, side, origin, id)).await,
+                None => Box::pin(tcp::serve(worker, side, origin, Verdict::Tls)).await,
+            }
+            None
+        }
         First::Said(verdict) => {
             Box::pin(tcp::serve(worker, side, origin, verdict)).await;
             None
         }
         First::Silence => Box::pin(tcp::serve_undeclared(worker, side, origin)).await,
-    };
-    match found {
-        None => {}
-        Some((side, Verdict::Http2)) => {
-            Box::pin(h2::serve(Rc::clone(worker), side, origin)).await;
-        }
-        Some((side, _)) => http::serve(Rc::clone(worker), side, origin).await,
     }
 }
 

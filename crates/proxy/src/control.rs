@@ -3,7 +3,7 @@
 //! ```text
 //! xDS client ──┐                    ┌─► inventory ─► snapshot on disk, config dump
 //! DNS answers ─┼─► Control ─► Store ┴─► Plan ─► listeners, workers
-//! new peers ◄──┘
+//! new peers ◄──┘                             ▲ certificates: Secrets and files
 //! ```
 //!
 //! A proxy that cannot reach the control plane keeps its last plan, and starts from the snapshot
@@ -22,13 +22,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lateen_decide::Store;
+use lateen_decide::{Plan, Store};
+use lateen_model::secret::Secret;
 use lateen_xds::Kind;
 use lateen_xds::client::{Client, Name, Update};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::observe::exposition::Registry;
 use crate::published::Published;
+use crate::tls::credentials::Credentials;
 use crate::worker::crew::Crew;
 use dns::Resolver;
 use inventory::Inventory;
@@ -56,7 +58,9 @@ pub struct Shown {
     pub link: Link,
     /// The plan in use; nothing before the first.
     pub published: Option<Arc<Published>>,
-    /// Listeners that could not be opened, with the reason.
+    /// What servers show to end TLS, without keys.
+    pub credentials: Vec<serde_json::Value>,
+    /// Listeners that could not be opened, and servers that cannot end TLS, with the reason.
     pub listener_errors: Vec<String>,
 }
 
@@ -81,6 +85,7 @@ pub struct Control {
     store: Store,
     resolver: Resolver,
     persister: Persister,
+    credentials: Credentials,
     listeners: Listeners,
     crew: Rc<Crew>,
     shown: Rc<RefCell<Shown>>,
@@ -108,6 +113,7 @@ impl Control {
             store: Store::new(),
             resolver,
             persister,
+            credentials: Credentials::default(),
             listeners,
             crew,
             shown,
@@ -142,14 +148,13 @@ impl Control {
     }
 
     /// Takes an update over and answers it.
-    fn take(&mut self, update: Update) {
+    fn take(&mut self, mut update: Update) {
         let errors = match update.kind() {
             Kind::Workload => {
                 self.take_workloads(&update);
                 Vec::new()
             }
-            // None is asked for.
-            Kind::Secret => Vec::new(),
+            Kind::Secret => self.take_secrets(&mut update),
             Kind::Config | Kind::Endpoints => self.take_config(&update),
         };
         for malformed in &update.malformed {
@@ -210,6 +215,44 @@ impl Control {
         // workload changes nothing.
     }
 
+    /// Takes Secrets over. They go nowhere but to the servers that show them.
+    fn take_secrets(&mut self, update: &mut Update) -> Vec<(Name, String)> {
+        for name in &update.absent_secrets {
+            self.credentials.absent(name);
+        }
+        let names: Vec<String> = update.secrets.iter().map(Secret::key).collect();
+        for secret in update.secrets.drain(..) {
+            self.credentials.put(secret);
+        }
+        let published = self.shown.borrow().published.clone();
+        if let Some(published) = published {
+            self.update_credentials(&published.plan);
+        }
+        let refused = names.into_iter().filter_map(|name| {
+            let why = self.credentials.refused(&name)?.to_owned();
+            Some((Name(name), why))
+        });
+        refused.collect()
+    }
+
+    /// Makes what servers need to end TLS, and asks for what is missing.
+    fn update_credentials(&mut self, plan: &Plan) {
+        let interest = self.credentials.update(plan);
+        for name in &interest.watch {
+            self.client.watch_secret(name);
+        }
+        for name in &interest.forget {
+            self.client.forget_secret(name);
+        }
+    }
+
+    /// Everything that keeps a listener from serving.
+    fn listener_errors(&self) -> Vec<String> {
+        let mut errors = self.listeners.errors();
+        errors.extend(self.credentials.errors());
+        errors
+    }
+
     /// Answers whether services are new whose endpoints have not come.
     fn waits_for_endpoints(&self, update: &Update) -> bool {
         let inventory = &self.shown.borrow().inventory;
@@ -226,6 +269,7 @@ impl Control {
         let rate = plan.mesh().dns_refresh_rate;
         self.resolver.look_up(self.store.dns_names(), rate);
         self.version += 1;
+        self.update_credentials(&plan);
         let mut shown = self.shown.borrow_mut();
         let before = shown.published.as_ref().map(|published| &published.plan);
         if before.is_none_or(|before| before.notices() != plan.notices()) {
@@ -234,10 +278,12 @@ impl Control {
             }
         }
         let directory = &mut shown.registry.directory;
-        let published = Arc::new(Published::new(self.version, plan, directory));
+        let published = Published::new(self.version, plan, directory);
+        let published = Arc::new(published.with_tls(self.credentials.servers()));
         self.crew.publish(&published);
         self.listeners.reconcile(&published.plan, &self.crew);
-        shown.listener_errors = self.listeners.errors();
+        shown.listener_errors = self.listener_errors();
+        shown.credentials = self.credentials.describe();
         shown.published = Some(published);
     }
 
@@ -276,7 +322,10 @@ impl Control {
             && self.listeners.has_errors()
         {
             self.listeners.reconcile(&published.plan, &self.crew);
-            self.shown.borrow_mut().listener_errors = self.listeners.errors();
+            self.shown.borrow_mut().listener_errors = self.listener_errors();
+        }
+        if self.credentials.refresh_files() {
+            self.publish();
         }
         let shown = self.shown.borrow();
         self.persister

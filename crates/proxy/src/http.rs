@@ -61,15 +61,16 @@ enum Next {
 /// Serves a connection of which the client speaks HTTP/1 until it ends.
 pub async fn serve(worker: Rc<Worker>, side: Side, origin: Origin) {
     let mut client = Client::new(worker, side, origin);
-    while client.wait().await {
+    while client.wait().await && !client.is_outdated() {
         let mut work = client.worker.workspaces.take();
         let next = exchange::run(&mut client, &mut work).await;
         client.worker.workspaces.put(work);
         match next {
             Next::Again => client.rest(),
-            Next::Close => return,
+            Next::Close => break,
             Next::Linger => return client.linger().await,
             Next::Tunnel(upstream) => return client.tunnel(*upstream).await,
         }
     }
+    client.close().await;
 }

@@ -9,6 +9,7 @@
 //! worker threads  worker ─ accept ─► connection::serve ─┬─► http::serve ─► exchange::run
 //!                                                       │        ▲ one per stream
 //!                                                       ├─► h2::serve
+//!                                                       ├─► secure ─► tls ─► any of these
 //!                                                       └─► tcp::serve ──► relay
 //! ```
 //!
@@ -36,6 +37,7 @@ pub mod settings;
 pub mod side;
 pub mod sys;
 pub mod tcp;
+pub mod tls;
 pub mod transport;
 pub mod upstream;
 pub mod worker;

@@ -89,6 +89,7 @@ async fn serve(
         inventory: Inventory::default(),
         link: Link::default(),
         published: None,
+        credentials: Vec::new(),
         listener_errors: Vec::new(),
     }));
     let lifecycle = Rc::new(Lifecycle::new(settings.drain, Rc::clone(&crew)));

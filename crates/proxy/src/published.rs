@@ -1,8 +1,10 @@
 //! A plan on its way to the workers, with the numbers that metrics need.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use lateen_decide::Plan;
+use lateen_decide::{Plan, ServerId};
+use lateen_wire::tls::Server;
 
 use crate::observe::labels::Directory;
 
@@ -13,11 +15,16 @@ pub struct Published {
     pub version: u64,
     /// What to do with requests and connections.
     pub plan: Arc<Plan>,
+    /// The servers that end TLS and have what they need for it.
+    pub tls: Arc<Servers>,
     /// The number of the service of each inbound port, in order of ports.
     inbound: Box<[(u16, u32)]>,
     /// The number for all other ports.
     other_inbound: u32,
 }
+
+/// Servers that end TLS by their ids.
+pub type Servers = HashMap<ServerId, Server>;
 
 // === impl Published ===
 
@@ -37,9 +44,16 @@ impl Published {
         Self {
             version,
             plan,
+            tls: Arc::default(),
             inbound: inbound.into(),
             other_inbound: directory.number_inbound(None),
         }
+    }
+
+    /// The same with servers that end TLS.
+    #[must_use]
+    pub fn with_tls(self, tls: Arc<Servers>) -> Self {
+        Self { tls, ..self }
     }
 
     /// The number of the service of an inbound port.

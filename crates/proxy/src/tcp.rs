@@ -12,6 +12,7 @@ use lateen_decide::cluster::{IdleTimeout, Load};
 use lateen_decide::{Counted, Outcome, Permit, Upstream, Usage};
 use lateen_model::Reason;
 use lateen_model::pool::TcpKeepalive;
+use lateen_wire::server_name::{ServerName, server_name};
 use lateen_wire::sniff::Verdict;
 
 use crate::clock;
@@ -33,6 +34,8 @@ struct Course {
     key: Key,
     cluster: String,
     route: String,
+    /// The name that the client asked for in TLS, if that is logged.
+    server_name: Vec<u8>,
 }
 
 /// Where a connection goes, and how.
@@ -184,6 +187,7 @@ async fn run(
             cluster: &course.cluster,
             route: &course.route,
             origin,
+            server_name: &course.server_name,
             request: access_log::Request::NONE,
             status: 0,
             service_time_ms: None,
@@ -210,6 +214,7 @@ impl Course {
             key,
             cluster: cluster.to_owned(),
             route: route.to_owned(),
+            server_name: asked(worker, origin, verdict, side),
         }
     }
 
@@ -253,6 +258,20 @@ impl Course {
             };
             cluster.record(endpoint, outcome, clock::millis(clock::now()));
         }
+    }
+}
+
+/// The name that a client asked for in TLS, if somebody wants to know.
+fn asked(worker: &Worker, origin: Origin, verdict: Verdict, side: &Side) -> Vec<u8> {
+    if !worker.log.is_on() {
+        return Vec::new();
+    }
+    if let Some(facts) = origin.tls.and_then(|it| worker.sessions.get(it)) {
+        return facts.server_name.to_vec();
+    }
+    match server_name(side.buffer.bytes()) {
+        ServerName::Name(name) if verdict == Verdict::Tls => name.into_owned(),
+        ServerName::Name(_) | ServerName::Absent | ServerName::NeedMore => Vec::new(),
     }
 }
 

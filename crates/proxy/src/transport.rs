@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 
 use crate::buffer::{Buffer, Pool};
 use crate::h2::{Fault, Pipe};
+use crate::tls;
 
 /// A connection's bytes.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub enum Transport {
     Memory(DuplexStream),
     /// A stream of an HTTP/2 connection, as an HTTP/1.1 connection for one exchange.
     Stream(Box<Pipe>),
+    /// One of the former two, under TLS that ends here.
+    Tls(Box<tls::Stream>),
 }
 
 /// What became of a read.
@@ -55,8 +58,7 @@ impl Transport {
             "a read without room would look like an end"
         );
         match self {
-            Self::Tcp(stream) => ready!(stream.poll_read_ready(cx))?,
-            Self::Memory(_) => {}
+            Self::Tcp(_) | Self::Tls(_) | Self::Memory(_) => ready!(self.poll_read_ready(cx))?,
             Self::Stream(pipe) => return pipe.poll_read(cx, buffer, pool),
         }
         let mut room = ReadBuf::new(buffer.room(pool));
@@ -82,6 +84,15 @@ impl Transport {
         }
     }
 
+    /// Ready when a read may have something to do: before memory is borrowed for it.
+    pub(crate) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Tls(stream) => stream.poll_read_ready(cx),
+            Self::Memory(_) | Self::Stream(_) => Poll::Ready(Ok(())),
+        }
+    }
+
     /// Reads into plain memory: for what brings its own buffer. Streams of HTTP/2 have no bytes of
     /// their own to give.
     pub fn poll_read_into(
@@ -92,6 +103,7 @@ impl Transport {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, room),
             Self::Memory(stream) => Pin::new(stream).poll_read(cx, room),
+            Self::Tls(stream) => stream.poll_read(cx, room),
             Self::Stream(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
     }
@@ -116,6 +128,24 @@ impl Transport {
                 Pin::new(stream).poll_write(cx, piece.map_or(&[][..], |piece| piece))
             }
             Self::Stream(pipe) => pipe.poll_write(cx, pieces),
+            Self::Tls(stream) => stream.poll_write(cx, pieces),
+        }
+    }
+
+    /// Sends what a write took and could not send. To be called whenever a direction waits for
+    /// more: only TLS keeps anything back.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) | Self::Memory(_) | Self::Stream(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => stream.poll_flush(cx),
+        }
+    }
+
+    /// Says farewell before an orderly close, where the protocol has a word for it.
+    pub fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) | Self::Memory(_) | Self::Stream(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => stream.poll_shutdown(cx),
         }
     }
 
@@ -125,6 +155,7 @@ impl Transport {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Memory(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Stream(pipe) => pipe.poll_shutdown(),
+            Self::Tls(stream) => stream.poll_shutdown(cx),
         }
     }
 
@@ -143,6 +174,7 @@ impl Transport {
             Self::Memory(stream) => Pin::new(stream).poll_read(&mut cx, &mut room).is_ready(),
             // It carries one exchange.
             Self::Stream(_) => true,
+            Self::Tls(stream) => stream.poll_read_ready(&mut cx).is_ready(),
         }
     }
 
@@ -155,6 +187,7 @@ impl Transport {
                 let peeked = SockRef::from(stream).peek(&mut byte);
                 !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
             }
+            Self::Tls(stream) => stream.inner().has_news(),
             Self::Memory(_) | Self::Stream(_) => false,
         }
     }
@@ -165,6 +198,7 @@ impl Transport {
             Self::Tcp(stream) => stream.local_addr().ok(),
             Self::Memory(_) => None,
             Self::Stream(pipe) => pipe.local_addr(),
+            Self::Tls(stream) => stream.inner().local_addr(),
         }
     }
 
@@ -177,15 +211,19 @@ impl Transport {
     pub fn fault(&self) -> Option<Fault> {
         match self {
             Self::Stream(pipe) => pipe.fault(),
-            Self::Tcp(_) | Self::Memory(_) => None,
+            Self::Tcp(_) | Self::Memory(_) | Self::Tls(_) => None,
         }
     }
 
     /// Makes the kernel answer with a reset when the connection is dropped, where there is one.
     pub fn reset_on_drop(&self) {
-        if let Self::Tcp(stream) = self {
-            // An error leaves an orderly close, which is no worse.
-            let _ = stream.set_zero_linger();
+        match self {
+            Self::Tcp(stream) => {
+                // An error leaves an orderly close, which is no worse.
+                let _ = stream.set_zero_linger();
+            }
+            Self::Tls(stream) => stream.inner().reset_on_drop(),
+            Self::Memory(_) | Self::Stream(_) => {}
         }
     }
 }

@@ -29,6 +29,7 @@ use crate::published::Published;
 use crate::random::Random;
 use crate::settings::Timeouts;
 use crate::sys::Mark;
+use crate::tls;
 use crate::upstream::{self, Connector, Owner, Pools};
 
 pub use accept::Listener;
@@ -82,6 +83,10 @@ pub struct Worker {
     pub profile: Profile,
     /// Storage for what is read.
     pub buffers: Rc<buffer::Pool>,
+    /// Memory for connections whose TLS ends here.
+    pub tls: Rc<RefCell<tls::Memory>>,
+    /// What is known of them.
+    pub sessions: tls::Sessions,
     /// What exchanges reuse.
     pub workspaces: workspace::Pool,
     /// The tasks that serve streams of HTTP/2.
@@ -138,6 +143,8 @@ impl Worker {
         Rc::new(Self {
             profile,
             buffers: Rc::default(),
+            tls: Rc::default(),
+            sessions: tls::Sessions::default(),
             workspaces: workspace::Pool::default(),
             attendants: Attendants::default(),
             random: Random::from_system(),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use lateen_decide::headers::Template;
 use lateen_decide::route::Split;
+use lateen_decide::tls::{Choice, Ended, TlsTable};
 use lateen_decide::{
     Cluster, ClusterId, Decision, GatewayListener, Millis, Outbound, Pick, Plan, Route, RouteTable,
     Serve, SniTable, TcpRoute, Trace, Upstream, describe,
@@ -149,17 +150,13 @@ impl<'c> Steps<'c> {
         let destination = SocketAddr::new(self.caller.address, listener.port);
         match (&listener.serve, self.question.scheme) {
             (Serve::Http(table), Scheme::Http) => self.request(table),
-            (Serve::Sni(table), Scheme::Tls) => {
-                self.server_name(table, destination).unwrap_or_else(|| {
-                    Outcome::refused(Reason::NoRoute, "no rule has its server name")
-                })
-            }
+            (Serve::Tls(table), Scheme::Tls) => self.secure(table, destination),
             (Serve::Tcp(route), _) => self.connection(route, destination),
             (Serve::Http(_), Scheme::Tls | Scheme::Tcp) => Outcome::refused(
                 Reason::NoRoute,
                 "the listener takes requests in plain text only",
             ),
-            (Serve::Sni(_), Scheme::Http | Scheme::Tcp) => {
+            (Serve::Tls(_), Scheme::Http | Scheme::Tcp) => {
                 Outcome::refused(Reason::NoRoute, "the listener takes TLS only")
             }
         }
@@ -277,6 +274,31 @@ impl<'c> Steps<'c> {
         let (cluster, route) = table.decide(name, destination, random)?;
         self.answer.virtual_host = Some(format!("SNI {}", self.question.host));
         Some(self.connect(cluster, route))
+    }
+
+    /// A connection of TLS to a gateway, whose server name is the host of the URL.
+    fn secure(&mut self, table: &'c TlsTable, destination: SocketAddr) -> Outcome {
+        let nobody = "no server of the listener has its server name";
+        match table.choose(Some(self.question.host.as_bytes())) {
+            None => Outcome::refused(Reason::NoRoute, nobody),
+            Some(Choice::Passed(table)) => self
+                .server_name(table, destination)
+                .unwrap_or_else(|| Outcome::refused(Reason::NoRoute, nobody)),
+            Some(Choice::Mesh(route)) => {
+                self.assume("the client offers a protocol of the mesh (ALPN)".into());
+                self.connection(route, destination)
+            }
+            Some(Choice::Ended(server)) => {
+                self.assume(format!(
+                    "the server {} has what it needs to end TLS",
+                    server.name
+                ));
+                match &server.serve {
+                    Ended::Http(table) => self.request(table),
+                    Ended::Tcp(route) => self.connection(route, destination),
+                }
+            }
+        }
     }
 
     /// A connection by its address.

@@ -10,7 +10,7 @@ use crate::Error;
 pub enum Scheme {
     /// HTTP in plain text.
     Http,
-    /// TLS, whose requests only the destination sees.
+    /// TLS, whose requests only the destination sees, or a gateway that ends it.
     Tls,
     /// Bytes.
     Tcp,
@@ -135,7 +135,10 @@ impl Facts for Question {
     }
 
     fn scheme(&self) -> &[u8] {
-        b"http"
+        match self.scheme {
+            Scheme::Tls => b"https",
+            Scheme::Http | Scheme::Tcp => b"http",
+        }
     }
 
     fn authority(&self) -> &[u8] {

@@ -5,22 +5,23 @@
 //! shares hosts with one of its servers adds its rules, oldest first, rules that take everything
 //! last. The host of the merged rules is the narrower of the two.
 
+pub(crate) mod tls;
+
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use lateen_model::gateway::{Gateway, Server, ServerHost, ServerTlsMode};
+use lateen_model::gateway::{Gateway, Server, ServerHost};
 use lateen_model::route::GatewayRef;
 use lateen_model::{HostPattern, ObjectRef, Protocol, selects};
 
 use super::Compiler;
 use super::rules::{Place, StoredRoutes};
 use super::tables::{Hosts, TableDraft, TableKey};
-use crate::l4::{SniTable, TcpRoute, TcpRule};
 use crate::matcher::Matcher;
 use crate::plan::{GatewayListener, Serve};
 use crate::registry::Stored;
-use crate::table::{Fallback, Rules};
+use crate::table::{Fallback, RouteTable, Rules};
 
 /// The servers that share a socket.
 struct Socket<'s> {
@@ -32,7 +33,7 @@ struct Socket<'s> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Http,
-    Sni,
+    Tls,
     Tcp,
 }
 
@@ -59,8 +60,11 @@ impl<'s> Compiler<'s> {
         let mut listeners = Vec::new();
         for ((bind, port), socket) in sockets {
             let serve = match socket.kind {
-                Kind::Http => Some(self.serve_http(bind, port, &socket)),
-                Kind::Sni => self.serve_sni(&socket),
+                Kind::Http => {
+                    let key = TableKey::Gateway(bind, port);
+                    Some(Serve::Http(self.http_table(key, &socket)))
+                }
+                Kind::Tls => self.serve_tls(bind, port, &socket),
                 Kind::Tcp => self.serve_tcp(&socket),
             };
             let Some(serve) = serve else {
@@ -147,22 +151,12 @@ impl<'s> Compiler<'s> {
         };
         let kind = match server.protocol {
             Protocol::Http | Protocol::Http2 | Protocol::Grpc | Protocol::GrpcWeb => Kind::Http,
-            Protocol::Tls | Protocol::Https => {
-                let tls = server.tls.as_ref();
-                let mode = tls.map(|tls| tls.mode).unwrap_or_default();
-                if mode != ServerTlsMode::Passthrough {
-                    return Err(format!(
-                        "port {}: TLS is only passed through by this version",
-                        server.port
-                    ));
-                }
-                Kind::Sni
-            }
+            Protocol::Tls | Protocol::Https => Kind::Tls,
             Protocol::Tcp => Kind::Tcp,
             Protocol::Udp | Protocol::Unknown => {
                 return Err(format!(
                     "port {}: servers of protocol {:?} are not served by this version; use HTTP, \
-                     HTTP2, GRPC, TLS or HTTPS (passed through by server name) or TCP",
+                     HTTP2, GRPC, HTTPS, TLS or TCP",
                     server.port,
                     server.protocol.as_str(),
                 ));
@@ -171,7 +165,8 @@ impl<'s> Compiler<'s> {
         Ok(((bind, port), kind))
     }
 
-    fn serve_http(&mut self, bind: Option<IpAddr>, port: u16, socket: &Socket<'s>) -> Serve {
+    /// The table of all servers of a socket that serve requests.
+    fn http_table(&mut self, key: TableKey, socket: &Socket<'s>) -> Arc<RouteTable> {
         let merges = self.merge_hosts(socket);
         let mut recipe = Vec::new();
         for (gateway, _) in &socket.servers {
@@ -182,7 +177,7 @@ impl<'s> Compiler<'s> {
             // No revision is zero: it parts the hosts.
             recipe.push(0);
         }
-        let table = self.table(TableKey::Gateway(bind, port), recipe, |this| {
+        self.table(key, recipe, |this| {
             let mut table = TableDraft::new(Fallback::NoRoute);
             let nothing = Arc::new(Rules {
                 matcher: Arc::new(Matcher::compile(Vec::new())),
@@ -194,8 +189,7 @@ impl<'s> Compiler<'s> {
                 table.add(Hosts::Pattern(pattern), rules, merge.requires_tls);
             }
             table
-        });
-        Serve::Http(table)
+        })
     }
 
     /// The hosts of a socket with the VirtualServices that route them.
@@ -228,56 +222,10 @@ impl<'s> Compiler<'s> {
         merges
     }
 
-    fn serve_sni(&mut self, socket: &Socket<'s>) -> Option<Serve> {
-        let mut rules = Vec::new();
-        for (gateway, server) in &socket.servers {
-            let place = place(gateway, server);
-            for routes in self.bound_to(gateway) {
-                for (at, rule) in routes.body.spec.tls.iter().enumerate() {
-                    for (block, conditions) in rule.matches.iter().enumerate() {
-                        if !place.admits_connection(&conditions.l4, self.proxy) {
-                            continue;
-                        }
-                        let route = self.l4_route(routes, at, block, &rule.route, &place);
-                        let names = conditions.sni_hosts.iter();
-                        for name in names.flat_map(|name| narrowed(server, routes, name)) {
-                            let rule = TcpRule {
-                                subnets: conditions.l4.destination_subnets.as_slice().into(),
-                                route: route.clone(),
-                            };
-                            rules.push((name.clone(), rule));
-                        }
-                    }
-                }
-            }
-        }
-        (!rules.is_empty()).then(|| Serve::Sni(Arc::new(SniTable::compile(&rules))))
-    }
-
-    /// The first `tcp` rule of the first VirtualService that has one for the socket: of its
-    /// conditions only port and gateways count here.
     fn serve_tcp(&mut self, socket: &Socket<'s>) -> Option<Serve> {
-        for (gateway, server) in &socket.servers {
-            let place = place(gateway, server);
-            for routes in self.bound_to(gateway) {
-                if hosts(server, routes).is_empty() {
-                    continue;
-                }
-                for (at, rule) in routes.body.spec.tcp.iter().enumerate() {
-                    let block = rule.matches.iter().position(|block| {
-                        block.port.is_none_or(|port| port == place.port)
-                            && (block.gateways.is_empty()
-                                || block.gateways.contains(&place.gateway))
-                    });
-                    if rule.matches.is_empty() || block.is_some() {
-                        let block = block.unwrap_or(0);
-                        let route = self.l4_route(routes, at, block, &rule.route, &place);
-                        return Some(Serve::Tcp(Arc::new(TcpRoute::new(Vec::new(), route))));
-                    }
-                }
-            }
-        }
-        None
+        let mut servers = socket.servers.iter();
+        let route = servers.find_map(|(gateway, server)| self.tcp_route_of(gateway, server))?;
+        Some(Serve::Tcp(Arc::new(route)))
     }
 
     /// The VirtualServices that name a Gateway, oldest first.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use lateen_model::service::Service;
-use lateen_model::{Host, HostPattern};
+use lateen_model::{Host, HostPattern, ObjectRef};
 
 use super::Compiler;
 use super::sidecar::domains;
@@ -29,6 +29,8 @@ pub(crate) enum TableKey {
     Service(Host, u16),
     /// A listener of a gateway.
     Gateway(Option<IpAddr>, u16),
+    /// A server of a Gateway that ends TLS on a listener, by its place in the Gateway.
+    Server(Option<IpAddr>, u16, (ObjectRef, usize)),
 }
 
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use super::{Fields, Sockets, route};
 use crate::l4::{SniTable, TcpRoute, TcpRule};
 use crate::plan::{GatewayListener, Inbound, Inspect, Outbound, Plan, Serve};
 use crate::table::{Fallback, RouteTable};
+use crate::tls::{Ended, Entry, Terminated, TlsTable};
 
 /// A destination that the sidecar knows: its addresses, its port, what happens there.
 type Known<'p> = (String, u16, &'p Arc<Outbound>);
@@ -51,7 +52,8 @@ pub(super) fn tables(plan: &Plan) -> Vec<Value> {
 }
 
 /// The name of a table of the plan: a port, `host:port` of a service whose protocol is not
-/// declared, or `http.<port>` of a gateway.
+/// declared, `http.<port>` of a gateway, or `https.<port>.<port name>.<gateway>.<namespace>` of a server
+/// that ends TLS.
 pub fn table_name(plan: &Plan, table: &RouteTable) -> Option<String> {
     let mut all = named(plan).into_iter();
     all.find(|(_, one)| std::ptr::eq::<RouteTable>(*one, table))
@@ -124,11 +126,21 @@ fn named(plan: &Plan) -> Vec<(String, &RouteTable)> {
         }
     }
     for listener in plan.listeners() {
-        if let Serve::Http(table) = &listener.serve {
-            named.push((format!("http.{}", listener.port), table));
+        match &listener.serve {
+            Serve::Http(table) => named.push((format!("http.{}", listener.port), table)),
+            Serve::Tls(table) => named.extend(table.terminated().filter_map(of_server)),
+            Serve::Tcp(_) => {}
         }
     }
     named
+}
+
+/// The table of a server that ends TLS.
+fn of_server(server: &Arc<Terminated>) -> Option<(String, &RouteTable)> {
+    match &server.serve {
+        Ended::Http(table) => Some((server.name.to_string(), table)),
+        Ended::Tcp(_) => None,
+    }
 }
 
 /// `host:port` of the service behind a destination.
@@ -177,6 +189,34 @@ fn sni(plan: &Plan, table: &SniTable, serves: &mut Vec<Value>) {
             serves.push(json!({ "match": what, "route": route(plan, &rule.route) }));
         }
     }
+}
+
+/// The servers of a socket: those that end TLS, those that take on, then what is passed through.
+fn tls(plan: &Plan, table: &TlsTable, serves: &mut Vec<Value>) {
+    for (pattern, entry) in table.entries() {
+        match entry {
+            Entry::Passed => {}
+            Entry::Mesh(to) => {
+                let what = format!("SNI: {pattern}; ALPN: istio");
+                let (_, otherwise) = to.parts();
+                serves.push(json!({ "match": what, "route": route(plan, otherwise) }));
+            }
+            Entry::Ended(server) => {
+                let mut fields = Fields::default();
+                fields.set("match", format!("SNI: {pattern}; TLS ends"));
+                fields.set(
+                    "tls",
+                    json!({ "mode": server.tls.mode, "server": server.id.0 }),
+                );
+                match &server.serve {
+                    Ended::Http(_) => fields.set("routes", &*server.name),
+                    Ended::Tcp(to) => fields.set("route", route(plan, to.parts().1)),
+                }
+                serves.push(fields.finish());
+            }
+        }
+    }
+    sni(plan, table.passed(), serves);
 }
 
 fn tcp(plan: &Plan, tcp: &TcpRoute, serves: &mut Vec<Value>) {
@@ -232,7 +272,7 @@ fn gateway(plan: &Plan, listener: &GatewayListener) -> Value {
         Serve::Http(_) => {
             serves.push(json!({ "match": "HTTP", "routes": format!("http.{}", listener.port) }));
         }
-        Serve::Sni(table) => sni(plan, table, &mut serves),
+        Serve::Tls(table) => tls(plan, table, &mut serves),
         Serve::Tcp(route) => tcp(plan, route, &mut serves),
     }
     let origins = listener.origins.iter().map(ToString::to_string);

@@ -20,10 +20,11 @@ use crate::compile::listeners::Headless;
 use crate::compile::{Compiler, default_policy, inbound};
 use crate::hosts::FixedMap;
 use crate::names::{Names, Pods};
-use crate::plan::{Outbound, Plan, Routing};
+use crate::plan::{GatewayListener, Outbound, Plan, Routing, Serve};
 use crate::policies::Policies;
 use crate::registry::Registry;
 use crate::resources::Epochs;
+use crate::tls::{ServerId, Terminated};
 
 /// What the next compilation starts from.
 #[derive(Debug, Default)]
@@ -142,6 +143,7 @@ impl Store {
             mesh: &mesh,
             proxy,
             registry: &self.compiled.registry,
+            policies: &self.compiled.policies,
             virtual_services,
             epoch: resources.epochs.view,
             cache: &mut self.cache,
@@ -171,6 +173,7 @@ impl Store {
             outbound,
             inbound,
             inbound_otherwise,
+            terminated: terminated(&listeners),
             listeners,
             notices,
         };
@@ -248,4 +251,18 @@ impl Store {
         self.addresses.dns.retain(|name, _| names.contains(name));
         self.addresses.forget_unused();
     }
+}
+
+/// The servers of listeners that end TLS, by their ids.
+fn terminated(listeners: &[Arc<GatewayListener>]) -> FixedMap<ServerId, Arc<Terminated>> {
+    let tables = listeners
+        .iter()
+        .filter_map(|listener| match &listener.serve {
+            Serve::Tls(table) => Some(table),
+            Serve::Http(_) | Serve::Tcp(_) => None,
+        });
+    let servers = tables.flat_map(|table| table.terminated());
+    servers
+        .map(|server| (server.id, Arc::clone(server)))
+        .collect()
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use lateen_decide::tls::{Choice, Ended};
 use lateen_decide::{Decision, Plan, Route, RouteTable, Scratch, Serve, Store};
 use lateen_model::mesh::OutboundPolicy;
 use lateen_model::proxy::Role;
@@ -11,6 +12,15 @@ use super::generate::{Case, Detour};
 use super::naive::{Answer, Interpreter, RuleName};
 use super::request::Request;
 use super::treatment;
+
+/// What clients of TLS ask for: names that patterns have, and nobody.
+const SERVER_NAMES: [&str; 5] = [
+    "a.default.svc.cluster.local",
+    "x.default.svc.cluster.local",
+    "ext.com",
+    "free.org",
+    "",
+];
 
 /// Decides on every request of the case both ways.
 ///
@@ -45,6 +55,7 @@ pub(crate) fn compiled_equals_interpreted(case: &Case) {
     let interpreter = Interpreter::new(&resources, &case.proxy, &case.mesh);
     let mut scratch = Scratch::default();
     for (request, random) in &case.requests {
+        check_secure(&plan, &interpreter, case, request, *random);
         for port in [80, 8080] {
             let Some(table) = table(&plan, case.proxy.role, port) else {
                 continue;
@@ -58,6 +69,41 @@ pub(crate) fn compiled_equals_interpreted(case: &Case) {
             assert_eq!(found, expected, "port {port}: {request:#?}");
             check_trace(table, request, *random, decision);
         }
+    }
+}
+
+/// Asks a gateway's port of TLS for a name, and sends the request to whoever has it.
+fn check_secure(
+    plan: &Plan,
+    interpreter: &Interpreter<'_>,
+    case: &Case,
+    request: &Request,
+    random: u64,
+) {
+    let local = SocketAddr::from(([203, 0, 113, 1], 443));
+    let Some(Serve::Tls(table)) = plan.gateway(local).map(|one| &one.serve) else {
+        return;
+    };
+    for name in SERVER_NAMES {
+        let expected = interpreter.secure(443, name, request, random);
+        let found = table.choose(Some(name.as_bytes())).map(|choice| {
+            let Choice::Ended(server) = choice else {
+                panic!("{name}: every server ends TLS");
+            };
+            let Ended::Http(table) = &server.serve else {
+                panic!("{name}: every server serves requests");
+            };
+            let mut scratch = Scratch::default();
+            let decision = table.decide(request, &mut scratch, || random);
+            let found = answer(plan, request, decision, case.mesh.outbound_policy);
+            check_trace(table, request, random, decision);
+            assert_eq!(plan.terminated(server.id).map(|it| it.id), Some(server.id));
+            let mut parts = server.name.split('.').skip(2);
+            let (port, gateway) = (parts.next(), parts.next());
+            let name = format!("{}.{}", port.unwrap_or("?"), gateway.unwrap_or("?"));
+            (name, found)
+        });
+        assert_eq!(found, expected, "server name {name:?}: {request:#?}");
     }
 }
 
@@ -100,7 +146,7 @@ fn table(plan: &Plan, role: Role, port: u16) -> Option<&RouteTable> {
         Role::Sidecar => plan.outbound(address).http.as_deref(),
         Role::Gateway => match &plan.gateway(address)?.serve {
             Serve::Http(table) => Some(table),
-            Serve::Sni(_) | Serve::Tcp(_) => None,
+            Serve::Tls(_) | Serve::Tcp(_) => None,
         },
     }
 }

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 
-use lateen_decide::{Pick, Serve};
+use lateen_decide::tls::{Choice, Ended};
+use lateen_decide::{Pick, Plan, Serve};
 use lateen_model::Protocol;
+use lateen_model::gateway::{ServerTls, ServerTlsMode};
 use lateen_model::route::{HttpMatch, L4Match, TcpRule, TlsMatch, TlsRule};
 use lateen_model::service::{ExportTo, Resolution};
 
@@ -354,10 +356,13 @@ fn passes_through(protocol: Protocol) {
     world.routes("one", routes);
     let plan = world.plan();
     let local = SocketAddr::from(([10, 0, 0, 1], 443));
-    let Some(Serve::Sni(table)) = plan.gateway(local).map(|one| &one.serve) else {
+    let Some(Serve::Tls(table)) = plan.gateway(local).map(|one| &one.serve) else {
         panic!("a TLS listener");
     };
     let find = |name: &str| {
+        let Choice::Passed(table) = table.choose(Some(name.as_bytes()))? else {
+            panic!("{name} is not passed through");
+        };
         let (cluster, _) = table.decide(name.as_bytes(), local, || 0)?;
         plan.cluster(cluster).map(|one| one.name.to_string())
     };
@@ -365,4 +370,110 @@ fn passes_through(protocol: Protocol) {
     assert_eq!(find("x.foo.com").as_deref(), Some(REVIEWS));
     assert_eq!(find("b.com"), None);
     assert_eq!(find(""), None);
+}
+
+/// A server of port 443 that ends TLS.
+fn ending(name: &str, hosts: &[&str], protocol: Protocol) -> lateen_model::gateway::Server {
+    let mut ending = server(443, hosts);
+    ending.port_name = name.into();
+    ending.protocol = protocol;
+    ending.tls = Some(ServerTls {
+        mode: ServerTlsMode::Simple,
+        ..ServerTls::default()
+    });
+    ending
+}
+
+fn choose(plan: &Plan, name: &str) -> Option<String> {
+    let local = SocketAddr::from(([10, 0, 0, 1], 443));
+    let Some(Serve::Tls(table)) = plan.gateway(local).map(|one| &one.serve) else {
+        panic!("a TLS listener");
+    };
+    match table.choose(Some(name.as_bytes()))? {
+        Choice::Ended(server) => Some(server.name.to_string()),
+        Choice::Mesh(_) => Some("mesh".into()),
+        Choice::Passed(_) => Some("passed".into()),
+    }
+}
+
+#[test]
+fn a_host_that_an_older_tls_server_has_makes_the_later_one_be_ignored() {
+    let mut world = edge();
+    let servers = vec![
+        ending("one", &["a.com", "*.b.com"], Protocol::Https),
+        ending("two", &["c.com", "a.com"], Protocol::Https),
+    ];
+    world.edge(gateway("edge", servers));
+    let plan = world.plan();
+    let one = Some("https.443.one.edge.default".to_owned());
+    assert_eq!(choose(&plan, "a.com"), one);
+    assert_eq!(choose(&plan, "x.b.com"), one);
+    assert_eq!(choose(&plan, "c.com"), None);
+    let (object, notice) = &plan.notices()[0];
+    assert_eq!(object.name, "edge");
+    assert!(
+        notice.contains("a.com") && notice.contains("ignored"),
+        "{notice}"
+    );
+}
+
+#[test]
+fn an_https_server_without_a_virtual_service_opens_and_has_no_route() {
+    let mut world = edge();
+    let secure = ending("one", &["a.com"], Protocol::Https);
+    world.edge(gateway("edge", vec![secure]));
+    let plan = world.plan();
+    let server = plan.all_terminated()[0];
+    let Ended::Http(table) = &server.serve else {
+        panic!("requests are served");
+    };
+    let request = get("a.com", "/");
+    assert_eq!(crate::world::decide(&plan, table, &request, 0), "404 NR");
+}
+
+#[test]
+fn a_server_keeps_its_id_until_it_ends_tls_in_another_way() {
+    let mut world = edge();
+    let secure = ending("one", &["a.com"], Protocol::Https);
+    world.edge(gateway("edge", vec![secure.clone()]));
+    let id = world.plan().all_terminated()[0].id;
+    world.routes("one", bound(&["a.com"], vec![rule(vec![], "reviews:9080")]));
+    assert_eq!(world.plan().all_terminated()[0].id, id);
+    let mut mutual = secure;
+    mutual.tls.as_mut().expect("TLS").mode = ServerTlsMode::Mutual;
+    world.edge(gateway("edge", vec![mutual]));
+    let plan = world.plan();
+    assert_ne!(plan.all_terminated()[0].id, id);
+    assert!(plan.terminated(id).is_none());
+}
+
+#[test]
+fn a_tls_server_without_tcp_rules_is_ignored_with_a_notice() {
+    let mut world = edge();
+    world.edge(gateway(
+        "edge",
+        vec![ending("one", &["a.com"], Protocol::Tls)],
+    ));
+    let plan = world.plan();
+    assert!(plan.listeners().is_empty());
+    let notices: Vec<_> = plan.notices().iter().map(|(_, text)| text).collect();
+    assert!(notices[0].contains("`tcp` rules"), "{notices:?}");
+}
+
+#[test]
+fn auto_passthrough_leads_to_the_ports_and_subsets_of_services_within_its_hosts() {
+    let mut world = edge();
+    let mut taking = ending("one", &["*.cluster.local"], Protocol::Tls);
+    taking.tls.as_mut().expect("TLS").mode = ServerTlsMode::AutoPassthrough;
+    world.edge(gateway("edge", vec![taking]));
+    let plan = world.plan();
+    let name = "outbound_.9080_._.reviews.default.svc.cluster.local";
+    assert_eq!(choose(&plan, name).as_deref(), Some("mesh"));
+    for name in [
+        "outbound_.9081_._.reviews.default.svc.cluster.local",
+        "outbound_.9080_.v1_.reviews.default.svc.cluster.local",
+        "reviews.default.svc.cluster.local",
+    ] {
+        assert_eq!(choose(&plan, name), None, "{name}");
+    }
 }

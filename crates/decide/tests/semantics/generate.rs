@@ -6,7 +6,7 @@
 mod rules;
 
 use lateen_model::destination::{DestinationRule, Subset, TrafficPolicy};
-use lateen_model::gateway::{Gateway, Server, ServerHost};
+use lateen_model::gateway::{Gateway, Server, ServerHost, ServerTls, ServerTlsMode};
 use lateen_model::mesh::{Mesh, OutboundPolicy};
 use lateen_model::proxy::{Proxy, Role};
 use lateen_model::route::{GatewayRef, VirtualService};
@@ -268,24 +268,35 @@ fn gateways(dice: &mut Dice<'_>) -> Vec<GatewayRef> {
 }
 
 fn gateway(dice: &mut Dice<'_>, at: usize) -> Resource {
-    let servers = (0..=dice.roll(3)).map(|_| Server {
-        name: String::new(),
-        port: dice.of(&[80, 80, 8080]),
-        port_name: "http".into(),
-        protocol: Protocol::Http,
-        bind: String::new(),
-        hosts: (0..=dice.roll(2))
-            .map(|_| ServerHost {
-                namespace: dice.once_in(4).then(|| dice.of(&NAMESPACES).to_owned()),
-                host: if dice.once_in(2) {
-                    HostPattern::Any
-                } else {
-                    pattern(dice.of(&HOSTS))
-                },
-            })
-            .collect(),
-        https_redirect: dice.once_in(8),
-        tls: None,
+    let servers = (0..=dice.roll(3)).map(|index| {
+        let port = dice.of(&[80, 80, 8080, 443]);
+        let is_secure = port == 443;
+        Server {
+            name: String::new(),
+            port,
+            port_name: format!("port-{index}"),
+            protocol: if is_secure {
+                Protocol::Https
+            } else {
+                Protocol::Http
+            },
+            bind: String::new(),
+            hosts: (0..=dice.roll(2))
+                .map(|_| ServerHost {
+                    namespace: dice.once_in(4).then(|| dice.of(&NAMESPACES).to_owned()),
+                    host: if dice.once_in(2) {
+                        HostPattern::Any
+                    } else {
+                        pattern(dice.of(&HOSTS))
+                    },
+                })
+                .collect(),
+            https_redirect: dice.once_in(8),
+            tls: is_secure.then(|| ServerTls {
+                mode: ServerTlsMode::Simple,
+                ..ServerTls::default()
+            }),
+        }
     });
     let name = format!("gw{at}");
     let gateway = Gateway {

@@ -148,11 +148,52 @@ impl<'r> Interpreter<'r> {
 
     /// What a gateway does with a request on a server's port.
     pub(crate) fn gateway(&self, port: u16, request: &Request, random: u64) -> Answer {
+        self.serve(&self.servers(port), request, random)
+    }
+
+    /// The server of a gateway's port that a client of TLS asks for, by its port's name and its
+    /// Gateway's, and what becomes of a request there.
+    pub(crate) fn secure(
+        &self,
+        port: u16,
+        server_name: &str,
+        request: &Request,
+        random: u64,
+    ) -> Option<(String, Answer)> {
+        let mut kept: Vec<(&Source, &Gateway, &Server)> = Vec::new();
+        for one in self.servers(port) {
+            let mut hosts = kept.iter().flat_map(|(_, _, server)| &server.hosts);
+            if !hosts.any(|taken| one.2.hosts.iter().any(|own| own.host == taken.host)) {
+                kept.push(one);
+            }
+        }
+        let best = |server: &Server| {
+            let hosts = server.hosts.iter().map(|one| &one.host);
+            hosts
+                .filter(|pattern| matches(pattern, server_name))
+                .map(specificity)
+                .max()
+        };
+        let chosen = kept
+            .into_iter()
+            .filter(|(_, _, server)| best(server).is_some());
+        let (source, gateway, server) = chosen.max_by_key(|(_, _, server)| best(server))?;
+        let name = format!("{}.{}", server.port_name, gateway.name);
+        let answer = self.serve(&[(source, gateway, server)], request, random);
+        Some((name, answer))
+    }
+
+    /// What servers that share their routes do with a request.
+    fn serve(
+        &self,
+        servers: &[(&Source, &Gateway, &Server)],
+        request: &Request,
+        random: u64,
+    ) -> Answer {
         let host = canonical(&request.authority);
-        let servers = self.servers(port);
         // Every pattern that some server and VirtualService share.
         let mut patterns: Vec<HostPattern> = Vec::new();
-        for (_, gateway, server) in &servers {
+        for (_, gateway, server) in servers {
             for routes in &self.routes {
                 patterns.extend(shared(gateway, server, routes.spec));
             }
@@ -172,7 +213,7 @@ impl<'r> Interpreter<'r> {
         let mut contributions = 0;
         for routes in &self.routes {
             let mut seen: Vec<(&str, &str, u16)> = Vec::new();
-            for (_, gateway, server) in &servers {
+            for (_, gateway, server) in servers {
                 redirects |=
                     server.https_redirect && server.hosts.iter().any(|one| one.host == *pattern);
                 let place = (
@@ -195,7 +236,7 @@ impl<'r> Interpreter<'r> {
                 }
             }
         }
-        for (_, _, server) in &servers {
+        for (_, _, server) in servers {
             redirects |=
                 server.https_redirect && server.hosts.iter().any(|one| one.host == *pattern);
         }

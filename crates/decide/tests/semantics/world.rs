@@ -406,7 +406,7 @@ impl World {
         };
         match &listener.serve {
             Serve::Http(table) => decide(&plan, table, request, 0),
-            Serve::Sni(_) | Serve::Tcp(_) => "not HTTP".to_owned(),
+            Serve::Tls(_) | Serve::Tcp(_) => "not HTTP".to_owned(),
         }
     }
 

@@ -102,6 +102,7 @@ fn config_dump(context: &Context, request: &Request) -> Response {
         "planVersion": published.map(|published| published.version),
         "isFromSnapshot": shown.link.is_from_snapshot,
         "plan": published.map(|published| describe::plan(&published.plan, sockets, now)),
+        "credentials": shown.credentials,
         "listenerErrors": shown.listener_errors,
     });
     if request.parameter("resource") == Some("plan") {

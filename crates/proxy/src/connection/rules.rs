@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lateen_decide::cluster::Policy;
+use lateen_decide::tls::{Choice, Ended, MESH_PROTOCOLS, TlsTable};
 use lateen_decide::{
     Cluster, ClusterId, Counted, Endpoint, Inbound, Inspect, Outbound, Permit, Pick, Plan, Route,
     RouteTable, Serve, SniTable, TcpRoute, Upstream, Usage,
 };
 use lateen_model::{Protocol, Reason};
-use lateen_wire::server_name::{ServerName, server_name};
+use lateen_wire::server_name::{ServerName, offers_any, server_name};
 use lateen_wire::sniff::Verdict;
 
 use super::{Door, Origin};
@@ -34,7 +35,9 @@ enum Of<'p> {
     Outbound(&'p Outbound),
     Inbound(&'p Inbound),
     Gateway(&'p Serve),
-    /// A gateway's listener that the plan no longer has.
+    /// A gateway's server that has ended TLS.
+    Ended(&'p Ended),
+    /// A gateway's listener or server that the plan no longer has.
     Gone,
 }
 
@@ -84,9 +87,14 @@ impl<'p> Rules<'p> {
         let of = match origin.door {
             Door::Outbound => Of::Outbound(plan.outbound(origin.destination)),
             Door::Inbound => Of::Inbound(plan.inbound(origin.destination.port())),
-            Door::Gateway => plan
-                .gateway(origin.destination)
-                .map_or(Of::Gone, |listener| Of::Gateway(&listener.serve)),
+            Door::Gateway => match origin.tls {
+                Some(secure) => plan
+                    .terminated(secure.server)
+                    .map_or(Of::Gone, |server| Of::Ended(&server.serve)),
+                None => plan
+                    .gateway(origin.destination)
+                    .map_or(Of::Gone, |listener| Of::Gateway(&listener.serve)),
+            },
         };
         Self {
             published,
@@ -106,8 +114,10 @@ impl<'p> Rules<'p> {
                 }
                 Protocol::Https | Protocol::Tls | Protocol::Tcp | Protocol::Udp => Inspect::Never,
             },
-            Of::Gateway(Serve::Sni(_) | Serve::Http(_)) => Inspect::Wait,
-            Of::Gateway(Serve::Tcp(_)) | Of::Gone => Inspect::Never,
+            Of::Gateway(Serve::Tls(_) | Serve::Http(_)) | Of::Ended(Ended::Http(_)) => {
+                Inspect::Wait
+            }
+            Of::Gateway(Serve::Tcp(_)) | Of::Ended(Ended::Tcp(_)) | Of::Gone => Inspect::Never,
         }
     }
 
@@ -128,6 +138,7 @@ impl<'p> Rules<'p> {
             },
             // Nothing passes an HTTP listener at the edge without being read as HTTP.
             Of::Gateway(serve) => matches!(serve, Serve::Http(_)),
+            Of::Ended(serve) => matches!(serve, Ended::Http(_)),
             Of::Gone => false,
         }
     }
@@ -136,9 +147,14 @@ impl<'p> Rules<'p> {
     pub fn http(&self) -> Option<&'p RouteTable> {
         match self.of {
             Of::Outbound(outbound) => outbound.http.as_deref(),
-            Of::Gateway(Serve::Http(table)) => Some(table),
-            Of::Inbound(_) | Of::Gateway(_) | Of::Gone => None,
+            Of::Gateway(Serve::Http(table)) | Of::Ended(Ended::Http(table)) => Some(table),
+            Of::Inbound(_) | Of::Gateway(_) | Of::Ended(_) | Of::Gone => None,
         }
+    }
+
+    /// Answers whether what the connection was for is gone: its client has to come again.
+    pub fn are_gone(&self) -> bool {
+        matches!(self.of, Of::Gone)
     }
 
     /// Where a connection goes that is carried as bytes.
@@ -159,12 +175,21 @@ impl<'p> Rules<'p> {
                     .and_then(by_name)
                     .unwrap_or_else(|| by_address(&outbound.tcp))
             }
-            Of::Gateway(Serve::Tcp(route)) => by_address(route),
-            Of::Gateway(Serve::Sni(table)) => match by_name(table) {
-                Some(decided) => decided,
-                None => return Chosen::refused(Reason::NoRoute),
-            },
-            Of::Gateway(Serve::Http(_)) | Of::Gone => return Chosen::refused(Reason::NoRoute),
+            Of::Gateway(Serve::Tcp(route)) | Of::Ended(Ended::Tcp(route)) => by_address(route),
+            Of::Gateway(Serve::Tls(table)) => {
+                let decided = match pass(table, verdict, first) {
+                    Some(Choice::Passed(table)) => by_name(table),
+                    Some(Choice::Mesh(route)) => Some(by_address(route)),
+                    Some(Choice::Ended(_)) | None => None,
+                };
+                match decided {
+                    Some(decided) => decided,
+                    None => return Chosen::refused(Reason::NoRoute),
+                }
+            }
+            Of::Gateway(Serve::Http(_)) | Of::Ended(Ended::Http(_)) | Of::Gone => {
+                return Chosen::refused(Reason::NoRoute);
+            }
         };
         let (cluster, route) = decided;
         let context = Pick {
@@ -178,7 +203,7 @@ impl<'p> Rules<'p> {
     pub fn choose_inbound(&self) -> Option<Chosen<'p>> {
         match self.of {
             Of::Inbound(inbound) => Some(self.choose_port(inbound)),
-            Of::Outbound(_) | Of::Gateway(_) | Of::Gone => None,
+            Of::Outbound(_) | Of::Gateway(_) | Of::Ended(_) | Of::Gone => None,
         }
     }
 
@@ -338,4 +363,20 @@ impl Chosen<'_> {
             flags: Flags::default(),
         }
     }
+}
+
+/// What passes a connection on that begins with these bytes; nothing if nobody does.
+fn pass<'p>(table: &'p TlsTable, verdict: Verdict, first: &[u8]) -> Option<Choice<'p>> {
+    if verdict != Verdict::Tls {
+        return None;
+    }
+    let name = server_name(first);
+    let name = match &name {
+        ServerName::Name(name) => Some(&**name),
+        ServerName::Absent | ServerName::NeedMore => None,
+    };
+    let choice = table.choose(name)?;
+    // Names of the mesh are for clients of the mesh: whoever they lead to asks them who they are.
+    let is_stranger = matches!(choice, Choice::Mesh(_)) && !offers_any(first, &MESH_PROTOCOLS);
+    (!is_stranger).then_some(choice)
 }

@@ -218,7 +218,7 @@ pub(super) fn request(head: Request<'_>, bytes: &Bytes) -> Option<Sent> {
     let mut uri = http::uri::Parts::default();
     uri.authority = Some(authority.try_into().ok()?);
     if head.method() != Verb::Connect {
-        uri.scheme = Some(http::uri::Scheme::HTTP);
+        uri.scheme = Some(scheme(head));
         uri.path_and_query = Some(target(head.target())?);
     }
     *request.uri_mut() = Uri::from_parts(uri).ok()?;
@@ -297,6 +297,15 @@ fn shared(bytes: &Bytes, value: &[u8]) -> Option<HeaderValue> {
         return HeaderValue::from_bytes(value).ok();
     }
     HeaderValue::from_maybe_shared(bytes.slice_ref(value)).ok()
+}
+
+/// The scheme that the client spoke, as the edge of the mesh has it: like Envoy, not whether this
+/// hop is encrypted.
+fn scheme(head: Request<'_>) -> http::uri::Scheme {
+    match head.fields().get(Id::XForwardedProto) {
+        Some(b"https") => http::uri::Scheme::HTTPS,
+        Some(_) | None => http::uri::Scheme::HTTP,
+    }
 }
 
 /// A target; what a URI may not have but browsers send is escaped, as HTTP/2's peers check it.

@@ -29,6 +29,7 @@ use super::{
     websocket,
 };
 use crate::clock;
+use crate::connection::rules::Rules;
 use crate::connection::{Door, Origin};
 use crate::deadline::Deadline;
 use crate::side::Side;
@@ -110,7 +111,7 @@ async fn run(
                 return Poll::Ready(Event::Flood(flood));
             }
             if !is_ending {
-                if draining.as_mut().poll(cx).is_ready() {
+                if draining.as_mut().poll(cx).is_ready() || is_outdated(worker, origin) {
                     return Poll::Ready(Event::Draining);
                 }
                 let since = match watch.active() {
@@ -167,6 +168,12 @@ fn poll_accept(
     }
 }
 
+/// Answers whether the connection is for a server that is gone or has changed: its client has to
+/// come again, and knows that what was refused was not looked at.
+fn is_outdated(worker: &Worker, origin: Origin) -> bool {
+    origin.tls.is_some() && Rules::of(&worker.view(), origin).are_gone()
+}
+
 /// Ready when this connection is to end because the proxy does.
 async fn draining(worker: &Worker, origin: Origin) {
     if origin.door == Door::Outbound {
@@ -183,6 +190,10 @@ fn spawn(
     origin: Origin,
     watch: &Rc<Watch>,
 ) {
+    if is_outdated(worker, origin) {
+        respond.send_reset(Reason::REFUSED_STREAM);
+        return;
+    }
     if is_reset(&mut respond) {
         return;
     }

@@ -157,7 +157,7 @@ impl Wire {
             self.out.consume(count);
         }
         self.out.release(&self.pool);
-        Poll::Ready(Ok(()))
+        self.side.transport.poll_flush(cx)
     }
 
     /// Sends everything and the end.

@@ -10,6 +10,7 @@ use lateen_wire::h1::head::Progress;
 use lateen_wire::h1::request;
 
 use crate::clock::{self, Instant};
+use crate::connection::rules::Rules;
 use crate::connection::{Door, Origin};
 use crate::deadline::Deadline;
 use crate::observe::metrics::Last;
@@ -126,6 +127,24 @@ impl Client {
     /// Answers whether this connection is to end because the proxy does.
     pub(super) fn is_draining(&self) -> bool {
         self.origin.door != Door::Outbound && self.worker.phase() != Phase::Serving
+    }
+
+    /// Answers whether the connection is for a server that is gone or has changed. No request is
+    /// answered on it: its client comes again, as it does when a connection is closed while idle.
+    pub(super) fn is_outdated(&self) -> bool {
+        let view = self.worker.view();
+        self.origin.tls.is_some() && Rules::of(&view, self.origin).are_gone()
+    }
+
+    /// Closes the connection in order.
+    pub(super) async fn close(&mut self) {
+        let Self { side, deadline, .. } = self;
+        deadline.set(clock::now().checked_add(LINGER));
+        poll_fn(|cx| match side.transport.poll_farewell(cx) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => deadline.poll(cx),
+        })
+        .await;
     }
 
     /// Ends the connection when the client has had time to read the answer.

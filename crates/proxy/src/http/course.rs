@@ -70,6 +70,7 @@ pub(super) enum Action<'p> {
 struct RequestFacts<'a> {
     request: Request<'a>,
     path: &'a [u8],
+    scheme: &'static str,
 }
 
 /// Decides on a request of which the head is valid.
@@ -92,6 +93,7 @@ pub(super) fn decide<'p>(client: &Client, work: &mut Workspace, view: &'p Publis
     let facts = RequestFacts {
         request,
         path: if is_changed { &work.normal } else { path },
+        scheme: client.origin.scheme(),
     };
     course.take(client, &facts);
     if let Some(policy) = course.policy.cors.as_ref() {
@@ -263,7 +265,7 @@ impl Facts for RequestFacts<'_> {
     }
 
     fn scheme(&self) -> &[u8] {
-        b"http"
+        self.scheme.as_bytes()
     }
 
     fn authority(&self) -> &[u8] {

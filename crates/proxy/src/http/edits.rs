@@ -35,6 +35,20 @@ const INTERNAL: [Name<'static>; 16] = [
     Name::X_ENVOY_UPSTREAM_RQ_TIMEOUT_MS,
 ];
 
+/// What says who a client is that a proxy before this one has checked, or this one.
+const FORWARDED_CLIENT_CERT: &[u8] = b"x-forwarded-client-cert";
+
+/// What the connection says of a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Said<'a> {
+    /// An id, for a request that has none.
+    pub(super) id: &'a [u8; UUID_LEN],
+    /// The client's address.
+    pub(super) address: &'a [u8],
+    /// The client's certificate as it is told to the upstream; empty if it showed none.
+    pub(super) certificate: &'a [u8],
+}
+
 /// A list of edits, on the stack as long as no rule adds to it.
 pub(super) struct Edits<'a> {
     list: [Edit<'a>; MOST_EDITS],
@@ -117,27 +131,21 @@ impl<'a> Edits<'a> {
     }
 
     /// What Istio's proxies change, by the way the request came in.
-    pub(super) fn fill(
-        &mut self,
-        fields: FieldsView<'_>,
-        origin: Origin,
-        id: &'a [u8; UUID_LEN],
-        address: &'a [u8],
-    ) {
+    pub(super) fn fill(&mut self, fields: FieldsView<'_>, origin: Origin, said: Said<'a>) {
         let has_internal = fields.iter().any(|(name, _)| {
             name.get(..8)
                 .is_some_and(|start| start.eq_ignore_ascii_case(b"x-envoy-"))
         });
         if origin.door == Door::Gateway {
-            self.fill_at_edge(fields, origin, id, address, has_internal);
+            self.fill_at_edge(fields, origin, said, has_internal);
         } else {
             if has_internal {
                 self.push(Name::X_ENVOY_PEER_METADATA, Change::Remove);
                 self.push(Name::X_ENVOY_PEER_METADATA_ID, Change::Remove);
                 self.push(Name::X_ENVOY_DECORATOR_OPERATION, Change::Remove);
             }
-            self.set_if_absent(Name::X_FORWARDED_PROTO, b"http");
-            self.set_if_absent(Name::X_REQUEST_ID, id);
+            self.set_if_absent(Name::X_FORWARDED_PROTO, origin.scheme().as_bytes());
+            self.set_if_absent(Name::X_REQUEST_ID, said.id);
         }
     }
 
@@ -147,10 +155,21 @@ impl<'a> Edits<'a> {
         &mut self,
         fields: FieldsView<'_>,
         origin: Origin,
-        id: &'a [u8; UUID_LEN],
-        address: &'a [u8],
+        said: Said<'a>,
         has_internal: bool,
     ) {
+        let Said {
+            id,
+            address,
+            certificate,
+        } = said;
+        if let Some(name) = Name::new(FORWARDED_CLIENT_CERT) {
+            if !certificate.is_empty() {
+                self.set(name, certificate);
+            } else if fields.get_all(name).next().is_some() {
+                self.push(name, Change::Remove);
+            }
+        }
         if has_internal {
             for name in INTERNAL {
                 self.push(name, Change::Remove);
@@ -164,7 +183,7 @@ impl<'a> Edits<'a> {
                 self.push(Name::X_ENVOY_EXTERNAL_ADDRESS, Change::Set(address));
             }
         }
-        self.set(Name::X_FORWARDED_PROTO, b"http");
+        self.set(Name::X_FORWARDED_PROTO, origin.scheme().as_bytes());
         if is_private && !has_forwarded {
             self.set(Name::X_ENVOY_INTERNAL, b"true");
             self.set_if_absent(Name::X_REQUEST_ID, id);

@@ -231,7 +231,13 @@ impl Flow {
                         continue;
                     }
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Source)),
-                    Poll::Pending if !self.has_queued() => return Poll::Pending,
+                    Poll::Pending if !self.has_queued() => {
+                        // What the sink keeps back must not wait for more to come.
+                        if let Poll::Ready(Err(error)) = sink.poll_flush(cx) {
+                            return Poll::Ready(Err(Broken::Sink(error)));
+                        }
+                        return Poll::Pending;
+                    }
                     Poll::Pending => {}
                 }
             }

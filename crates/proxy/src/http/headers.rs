@@ -217,7 +217,7 @@ impl<'a> Context<'a> {
         match name {
             ":method" => Some(request.method_bytes()),
             ":path" => Some(self.path),
-            ":scheme" => Some(b"http"),
+            ":scheme" => Some(self.origin.scheme().as_bytes()),
             ":authority" | "host" => request.authority().map(Authority::as_bytes),
             _ => {
                 let is_id = name.as_bytes() == Name::X_REQUEST_ID.as_bytes();

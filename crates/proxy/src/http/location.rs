@@ -9,6 +9,7 @@ use super::client::Client;
 use super::course::Course;
 use super::respond::Answer;
 use super::workspace::Workspace;
+use crate::connection::Origin;
 
 /// The URL that an answer sends the client to; empty if it sends it nowhere.
 pub(super) fn of(
@@ -27,7 +28,7 @@ pub(super) fn of(
                 request.authority(),
                 work.path(request),
                 matched,
-                client.origin.destination.port(),
+                client.origin,
             )
         }
         Answer::Refuse(_) | Answer::Respond(_) | Answer::Fault(_) | Answer::Preflight(_) => {
@@ -55,15 +56,15 @@ fn by_rule(
     authority: Option<Authority<'_>>,
     target: &[u8],
     matched: Matched,
-    arrival: u16,
+    origin: Origin,
 ) -> Vec<u8> {
-    let was = "http";
+    let was = origin.scheme();
     let scheme = redirect.scheme.as_deref().unwrap_or(was);
     let host = authority.map_or(&b""[..], |authority| authority.host());
     let written = authority.and_then(Authority::port);
     let port = match redirect.port {
         RedirectPort::Number(port) => Some(port),
-        RedirectPort::FromRequest => Some(arrival),
+        RedirectPort::FromRequest => Some(origin.destination.port()),
         RedirectPort::FromScheme => None,
         RedirectPort::Keep if redirect.authority.is_some() => None,
         // The port of the other scheme would be wrong under this one.
@@ -103,6 +104,7 @@ fn is_default(scheme: &str, port: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::Door;
 
     fn redirect() -> Redirect {
         Redirect {
@@ -114,10 +116,26 @@ mod tests {
         }
     }
 
+    fn origin() -> Origin {
+        let address = "192.0.2.1:8443".parse().expect("an address");
+        Origin {
+            door: Door::Gateway,
+            peer: address,
+            destination: address,
+            tls: None,
+        }
+    }
+
     #[track_caller]
     fn check(redirect: &Redirect, expected: &str) {
         let authority = Authority::new(b"shop.example:8080");
-        let url = by_rule(redirect, authority, b"/old/a?x=1", Matched::Prefix(4), 8443);
+        let url = by_rule(
+            redirect,
+            authority,
+            b"/old/a?x=1",
+            Matched::Prefix(4),
+            origin(),
+        );
         assert_eq!(String::from_utf8_lossy(&url), expected);
     }
 

@@ -142,8 +142,11 @@ impl Record {
         let recorder = &client.worker.recorder;
         recorder.request(&mut client.last, key, exchange);
         if client.worker.log.is_on() {
+            let tls = client.origin.tls;
+            let facts = tls.and_then(|it| client.worker.sessions.get(it));
             client.worker.log.write(&Entry {
                 origin: client.origin,
+                server_name: facts.as_ref().map_or(&b""[..], |it| &it.server_name),
                 request: work.snapshot.request(),
                 status: self.status,
                 flags: self.flags,

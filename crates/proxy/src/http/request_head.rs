@@ -13,7 +13,7 @@ use lateen_wire::h1::write::{self, RequestChanges};
 
 use super::client::Client;
 use super::course::Course;
-use super::edits::Edits;
+use super::edits::{Edits, Said};
 use super::flow::{Flow, Framing};
 use super::headers::{self, Context, Filled};
 use super::workspace::{Extent, Id, Workspace};
@@ -86,8 +86,18 @@ pub(super) fn send(
     let (mut address, mut host) = (Text::default(), Text::default());
     let address = address.write_ip(client.origin.peer.ip());
     let (mut expected, mut call) = (Text::default(), Text::default());
+    let secure = client
+        .origin
+        .tls
+        .and_then(|it| client.worker.sessions.get(it));
+    let shown = secure.as_ref().map_or(&b""[..], |facts| &facts.forwarded);
     let mut edits = Edits::new();
-    edits.fill(request.fields(), client.origin, &work.id.0, address);
+    let said = Said {
+        id: &work.id.0,
+        address,
+        certificate: shown,
+    };
+    edits.fill(request.fields(), client.origin, said);
     if !work.target.is_empty() {
         edits.set(Name::X_ENVOY_ORIGINAL_PATH, work.path(request));
     }

@@ -30,6 +30,8 @@ const FLUSH_BYTES: usize = 64 * 1024;
 pub struct Entry<'a> {
     /// Where it came from.
     pub origin: Origin,
+    /// The name that the client asked for in TLS; empty if none.
+    pub server_name: &'a [u8],
     /// What the request said; nothing for TCP.
     pub request: Request<'a>,
     /// The status; 0 if none was sent.

@@ -166,7 +166,14 @@ fn poll_direction(
                 }
             }
             Direction::Open => {
-                let read = ready!(source.poll_fill(cx, pool)).map_err(Failed::Source)?;
+                let Poll::Ready(read) = source.poll_fill(cx, pool) else {
+                    // What the sink keeps back must not wait for more to come.
+                    if let Poll::Ready(Err(error)) = sink.poll_flush(cx) {
+                        return Poll::Ready(Err(Failed::Sink(error)));
+                    }
+                    return Poll::Pending;
+                };
+                let read = read.map_err(Failed::Source)?;
                 if read == Read::End {
                     *state = Direction::Ending;
                 }

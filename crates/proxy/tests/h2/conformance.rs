@@ -80,6 +80,7 @@ async fn accept(world: Rc<World>, listener: TcpListener, door: Door) {
             door,
             peer,
             destination,
+            tls: None,
         };
         tokio::task::spawn_local(async move {
             connection::carry(&worker, Transport::Tcp(stream), origin).await;

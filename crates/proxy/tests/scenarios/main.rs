@@ -5,6 +5,7 @@
 mod answers;
 mod balancing;
 mod calls;
+mod certificates;
 mod conditions;
 mod corpus;
 mod cross_origin;
@@ -22,5 +23,6 @@ mod retries;
 mod rewrites;
 mod tcp;
 mod timeouts;
+mod tls;
 mod workload;
 mod world;

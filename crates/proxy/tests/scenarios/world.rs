@@ -21,10 +21,11 @@ use lateen_proxy::observe::exposition::Registry;
 use lateen_proxy::observe::labels::Directory;
 use lateen_proxy::published::Published;
 use lateen_proxy::settings::Timeouts;
+use lateen_proxy::tls::credentials::Credentials;
 use lateen_proxy::upstream::Connector;
 use lateen_proxy::worker::{Profile, Shared, Worker};
 use lateen_wire::h1::head::Limits;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::sync::Notify;
 
 use crate::resources;
@@ -44,6 +45,7 @@ pub(crate) struct World {
     pub(crate) worker: Rc<Worker>,
     pub(crate) store: Store,
     pub(crate) registry: Registry,
+    pub(crate) credentials: Credentials,
     network: Rc<Network>,
     version: u64,
 }
@@ -59,9 +61,9 @@ struct Network {
 }
 
 /// One end of a connection, in the hand of a test.
-pub(crate) struct Peer {
+pub(crate) struct Peer<S = DuplexStream> {
     pub(crate) address: SocketAddr,
-    pub(crate) stream: DuplexStream,
+    pub(crate) stream: S,
 }
 
 /// A request.
@@ -138,6 +140,7 @@ impl World {
             worker,
             store,
             registry: Registry::new(directory, vec![shared.shard]),
+            credentials: Credentials::default(),
             network,
             version: 1,
         }
@@ -196,16 +199,23 @@ impl World {
         self.publish();
     }
 
-    fn publish(&mut self) {
+    pub(crate) fn publish(&mut self) {
         self.version += 1;
         let plan = self.store.compile();
+        self.credentials.update(&plan);
         let published = Published::new(self.version, plan, &mut self.registry.directory);
+        let published = published.with_tls(self.credentials.servers());
         self.worker.use_plan(Arc::new(published));
     }
 
     /// A connection to the gateway's port 8080.
     pub(crate) fn client(&self) -> Peer {
         self.connect(Door::Gateway, &format!("{OWN}:8080"))
+    }
+
+    /// A connection to the gateway's port 8443.
+    pub(crate) fn secure_client(&self) -> Peer {
+        self.connect(Door::Gateway, &format!("{OWN}:8443"))
     }
 
     /// A connection to a port of the application.
@@ -224,6 +234,7 @@ impl World {
             door,
             peer: "192.0.2.7:40000".parse().expect("an address"),
             destination: destination.parse().expect("an address"),
+            tls: None,
         };
         let worker = Rc::clone(&self.worker);
         tokio::task::spawn_local(async move {
@@ -308,7 +319,7 @@ impl Network {
 
 // === impl Peer ===
 
-impl Peer {
+impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     /// Sends bytes.
     pub(crate) async fn say(&mut self, text: impl AsRef<[u8]>) {
         let written = tokio::time::timeout(PATIENCE, self.stream.write_all(text.as_ref()));

@@ -83,6 +83,7 @@ pub(crate) fn observe(
         door,
         peer: "192.0.2.7:40000".parse().unwrap(),
         destination,
+        tls: None,
     };
     let exchange = exchange(configuration, caller, question, origin, sink.clone());
     Some(tokio::task::LocalSet::new().block_on(&runtime, exchange))

@@ -60,13 +60,13 @@ pub(super) fn text(out: &mut Vec<u8>, entry: &Entry<'_>) {
         Some((_, local)) => write!(out, " {local}"),
         None => write!(out, " -"),
     };
-    let _ = writeln!(
-        out,
-        " {} {} - {}",
-        origin.destination,
-        origin.peer,
-        or_dash(entry.route)
-    );
+    let _ = write!(out, " {} {} ", origin.destination, origin.peer);
+    if entry.server_name.is_empty() {
+        out.push(b'-');
+    } else {
+        escaped(out, entry.server_name);
+    }
+    let _ = writeln!(out, " {}", or_dash(entry.route));
 }
 
 /// One JSON object, with Istio's keys.
@@ -113,7 +113,7 @@ pub(super) fn json(out: &mut Vec<u8>, entry: &Entry<'_>) {
     );
     display(out, "downstream_local_address", Some(origin.destination));
     display(out, "downstream_remote_address", Some(origin.peer));
-    string(out, "requested_server_name", b"");
+    string(out, "requested_server_name", entry.server_name);
     string(out, "upstream_transport_failure_reason", b"");
     out.extend_from_slice(b"}\n");
 }
@@ -209,7 +209,9 @@ mod tests {
                 door: Door::Outbound,
                 peer: "10.0.0.1:5".parse().expect("an address"),
                 destination: "10.0.0.2:80".parse().expect("an address"),
+                tls: None,
             },
+            server_name: b"",
             request: Request {
                 method: b"GET",
                 path,

@@ -1,0 +1,147 @@
+//! What is known of a connection whose TLS has ended: for routes, headers and logs.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::num::NonZeroU32;
+use std::rc::Rc;
+
+use lateen_decide::ServerId;
+use lateen_wire::tls::{Certificate, Session, certificate};
+
+/// What is known of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// The name that the client asked for, as sent; empty if none.
+    pub server_name: Box<[u8]>,
+    /// The version, as logs have it.
+    pub version: &'static str,
+    /// The cipher suite, as logs have it.
+    pub cipher: Box<str>,
+    /// What the client showed.
+    pub peer: Option<Certificate>,
+    /// The value of `x-forwarded-client-cert`; empty if the client showed nothing.
+    pub forwarded: Box<[u8]>,
+}
+
+/// Names a connection whose TLS ended here, for as long as it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Secure {
+    /// The server whose certificate the client saw.
+    pub server: ServerId,
+    /// The connection. A number is used again only after all others.
+    session: NonZeroU32,
+}
+
+/// What is known of the connections of a worker.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    last: Cell<u32>,
+    known: RefCell<HashMap<NonZeroU32, Rc<Facts>>>,
+}
+
+/// Remembers what is known of a connection until it is dropped.
+#[derive(Debug)]
+pub struct Known<'s> {
+    sessions: &'s Sessions,
+    /// By which it is asked for.
+    pub secure: Secure,
+}
+
+// === impl Facts ===
+
+impl Facts {
+    /// What is known after the handshake.
+    pub fn of(session: &Session, server_name: &[u8]) -> Self {
+        let shown = session.peer_certificates();
+        let peer = shown.first().and_then(|der| Certificate::read(der));
+        let forwarded = shown.first().zip(peer.as_ref());
+        let forwarded = forwarded.map(|(der, peer)| forwarded_certificate(der, peer));
+        Self {
+            server_name: server_name.into(),
+            version: session.version(),
+            cipher: session.cipher_suite().into(),
+            forwarded: forwarded.unwrap_or_default().into_bytes().into(),
+            peer,
+        }
+    }
+}
+
+// === impl Sessions ===
+
+impl Sessions {
+    /// Remembers what is known of a connection to a server.
+    pub fn enter(&self, server: ServerId, facts: Facts) -> Known<'_> {
+        let mut known = self.known.borrow_mut();
+        let session = loop {
+            self.last.set(self.last.get().wrapping_add(1));
+            let fresh = NonZeroU32::new(self.last.get());
+            if let Some(fresh) = fresh.filter(|fresh| !known.contains_key(fresh)) {
+                break fresh;
+            }
+        };
+        known.insert(session, Rc::new(facts));
+        Known {
+            sessions: self,
+            secure: Secure { server, session },
+        }
+    }
+
+    /// What is known of a connection; nothing if it is gone.
+    pub fn get(&self, secure: Secure) -> Option<Rc<Facts>> {
+        self.known.borrow().get(&secure.session).cloned()
+    }
+}
+
+// === impl Known ===
+
+impl Drop for Known<'_> {
+    fn drop(&mut self) {
+        self.sessions
+            .known
+            .borrow_mut()
+            .remove(&self.secure.session);
+    }
+}
+
+/// The value of `x-forwarded-client-cert` as Envoy writes it at the edge: hash, certificate,
+/// subject, URIs, names of hosts.
+fn forwarded_certificate(der: &[u8], peer: &Certificate) -> String {
+    let mut value = format!("Hash={};Cert=\"", peer.hash);
+    let text = certificate::base64(der);
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    for line in text.as_bytes().chunks(64) {
+        pem.push_str(&String::from_utf8_lossy(line));
+        pem.push('\n');
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    for byte in pem.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                value.push(char::from(byte));
+            }
+            // Writing to a string cannot fail.
+            other => drop(write!(value, "%{other:02X}")),
+        }
+    }
+    value.push('"');
+    let subject: String = peer.subject.chars().filter(char::is_ascii).collect();
+    let subject = subject.replace('\\', "\\\\").replace('"', "\\\"");
+    let _ = write!(value, ";Subject=\"{subject}\"");
+    for uri in &peer.uris {
+        let _ = write!(value, ";URI={}", quoted(uri));
+    }
+    for name in &peer.dns_names {
+        let _ = write!(value, ";DNS={}", quoted(name));
+    }
+    value
+}
+
+/// A value whose separators would be read as the field's own is put between quotation marks.
+fn quoted(text: &str) -> String {
+    if text.contains([',', ';', '=', '"']) {
+        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    } else {
+        text.to_owned()
+    }
+}
