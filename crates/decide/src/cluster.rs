@@ -72,6 +72,8 @@ pub enum Upstream {
     Endpoints(EndpointSet),
     /// To the address that the client dialled.
     OriginalDst,
+    /// To an address of the name that the client asks for, at this port.
+    Dynamic(u16),
     /// Nowhere: connections are reset.
     BlackHole,
 }
@@ -120,7 +122,7 @@ impl Cluster {
     ) -> Option<&Endpoint> {
         match &self.upstream {
             Upstream::Endpoints(set) => set.pick(self, context, rotation, random),
-            Upstream::OriginalDst | Upstream::BlackHole => None,
+            Upstream::OriginalDst | Upstream::Dynamic(_) | Upstream::BlackHole => None,
         }
     }
 

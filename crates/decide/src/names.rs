@@ -152,7 +152,11 @@ impl Names {
     fn named(&self, service: &Service, pods: &Pods) -> Option<Named> {
         let alias = match &service.resolution {
             Resolution::Alias(target) => Some(target.clone()),
-            Resolution::Endpoints | Resolution::Dns(_) | Resolution::OriginalDst => None,
+            Resolution::Endpoints
+            | Resolution::Dns(_)
+            | Resolution::DnsRoundRobin(_)
+            | Resolution::DynamicDns(_)
+            | Resolution::OriginalDst => None,
         };
         let service = match alias {
             Some(_) => &self.registry.resolve(&service.key.host)?.body,

@@ -12,7 +12,7 @@ use lateen_model::{Resource, ResourceName};
 
 use self::compilation::Compiled;
 use crate::compile::Cache;
-use crate::compile::clusters::{Addresses, Spec};
+use crate::compile::clusters::{Addresses, Resolved, Spec};
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::resources::Resources;
@@ -80,15 +80,24 @@ impl Store {
         self.compiled.dns_names()
     }
 
-    /// Takes the addresses of a name; empty if the name has none any more.
-    pub fn set_dns(&mut self, name: &str, mut addresses: Vec<IpAddr>) {
+    /// Takes the addresses of a name in the order of the answer; empty if the name has none any
+    /// more. Answers whether that changes something: their order matters only to services that
+    /// take the first.
+    pub fn set_dns(&mut self, name: &str, mut addresses: Vec<IpAddr>) -> bool {
+        let first = addresses.first().copied();
         addresses.sort_unstable();
         addresses.dedup();
-        let known = self.addresses.dns.get(name);
-        if known.map(Vec::as_slice).unwrap_or_default() != addresses {
-            self.addresses.dns.insert(name.to_owned(), addresses);
+        let known = self.addresses.dns.entry(name.to_owned()).or_default();
+        let is_same_first = known.first == first || !self.compiled.takes_first(name);
+        let is_same = known.all == addresses && is_same_first;
+        *known = Resolved {
+            all: addresses,
+            first,
+        };
+        if !is_same {
             self.changes.dns.insert(name.to_owned());
         }
+        !is_same
     }
 
     /// Compiles what changed since the last time; what did not is shared with the last plan, and

@@ -75,8 +75,13 @@ pub enum Resolution {
     /// The control plane sends them as [`crate::endpoint::Endpoints`] (Kubernetes Services,
     /// ServiceEntries of resolution STATIC).
     Endpoints,
-    /// The proxy looks these names up and uses every address (DNS), or one (DNS_ROUND_ROBIN).
+    /// The proxy looks these names up and uses every address (DNS).
     Dns(Vec<DnsEndpoint>),
+    /// The proxy looks the name up and uses the first address of the moment (DNS_ROUND_ROBIN).
+    DnsRoundRobin(Vec<DnsEndpoint>),
+    /// The proxy looks up the name that the client asks for, by host or server name; the pairs are
+    /// target port for each service port (DYNAMIC_DNS).
+    DynamicDns(Vec<(u16, u16)>),
     /// The address that the caller dialled (headless services, resolution NONE).
     OriginalDst,
     /// Another name for a service (ExternalName).

@@ -4,6 +4,7 @@
 //! xDS client ──┐                    ┌─► inventory ─► snapshot on disk, config dump
 //! DNS answers ─┼─► Control ─► Store ┴─► Plan ─► listeners, workers
 //! new peers ◄──┘                             ▲ certificates: Secrets and files
+//! names that requests ask for ─► wanted ─► workers
 //! ```
 //!
 //! A proxy that cannot reach the control plane keeps its last plan, and starts from the snapshot
@@ -14,6 +15,7 @@ pub mod dns;
 pub mod inventory;
 pub mod listeners;
 pub mod persist;
+pub mod wanted;
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
@@ -36,6 +38,7 @@ use dns::Resolver;
 use inventory::Inventory;
 use listeners::Listeners;
 use persist::Persister;
+use wanted::Lookups;
 
 /// How often new peers of metrics are asked for and failed listeners are tried again.
 const TICK: Duration = Duration::from_secs(2);
@@ -84,6 +87,7 @@ pub struct Control {
     client: Client,
     store: Store,
     resolver: Resolver,
+    lookups: Lookups,
     persister: Persister,
     credentials: Credentials,
     listeners: Listeners,
@@ -101,7 +105,7 @@ impl Control {
     /// Takes up the last configuration, if there is one, and publishes it.
     pub fn start(
         client: Client,
-        resolver: Resolver,
+        (resolver, lookups): (Resolver, Lookups),
         persister: Persister,
         listeners: Listeners,
         crew: Rc<Crew>,
@@ -112,6 +116,7 @@ impl Control {
             client,
             store: Store::new(),
             resolver,
+            lookups,
             persister,
             credentials: Credentials::default(),
             listeners,
@@ -137,9 +142,11 @@ impl Control {
             tokio::select! {
                 update = self.client.next() => self.take(update),
                 (name, addresses) = self.resolver.next() => {
-                    self.store.set_dns(&name, addresses);
-                    self.publish();
+                    if self.store.set_dns(&name, addresses) {
+                        self.publish();
+                    }
                 }
+                named = self.lookups.next() => self.crew.name(&named),
                 () = until(due) => self.publish(),
                 _ = tick.tick() => self.tick(),
             }
@@ -268,6 +275,7 @@ impl Control {
         let plan = self.store.compile();
         let rate = plan.mesh().dns_refresh_rate;
         self.resolver.look_up(self.store.dns_names(), rate);
+        self.lookups.set_rate(rate);
         self.version += 1;
         self.update_credentials(&plan);
         let mut shown = self.shown.borrow_mut();

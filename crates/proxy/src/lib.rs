@@ -29,6 +29,7 @@ pub mod dns;
 pub mod h2;
 pub mod http;
 pub mod lifecycle;
+pub mod names;
 pub mod observe;
 pub mod process;
 pub mod published;

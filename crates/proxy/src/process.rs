@@ -13,6 +13,7 @@ use lateen_model::proxy::Role;
 use lateen_wire::h1::head::Limits;
 use lateen_xds::client::{Client, Settings as ClientSettings};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
@@ -22,12 +23,14 @@ use crate::control::dns::Resolver;
 use crate::control::inventory::Inventory;
 use crate::control::listeners::Listeners;
 use crate::control::persist::Persister;
+use crate::control::wanted::Lookups;
 use crate::control::{Control, Link, Shown};
 use crate::dns::lookup::Families;
 use crate::dns::server as dns;
 use crate::dns::system::Files;
 use crate::dns::upstream::Upstream;
 use crate::lifecycle::Lifecycle;
+use crate::names;
 use crate::observe::access_log::Sink;
 use crate::observe::exposition::Registry;
 use crate::observe::labels::Directory;
@@ -53,8 +56,15 @@ pub fn run(settings: Settings, set_level: SetLevel) -> anyhow::Result<()> {
     let own = settings.addresses.clone();
     let mut directory = Directory::new(own, settings.node.id.namespace.clone());
     let empty = Arc::new(Published::new(1, Store::new().compile(), &mut directory));
-    let crew = Crew::start(settings.concurrency, profile(&settings), &empty, &sink)
-        .context("start the workers")?;
+    let (wanted, asked) = mpsc::channel(names::QUEUE);
+    let crew = Crew::start(
+        settings.concurrency,
+        profile(&settings),
+        &empty,
+        &sink,
+        &wanted,
+    )
+    .context("start the workers")?;
     let shards = crew.shared().map(|shared| Arc::clone(&shared.shard));
     let registry = Registry::new(directory, shards.collect());
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -62,7 +72,7 @@ pub fn run(settings: Settings, set_level: SetLevel) -> anyhow::Result<()> {
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .context("start the event loop")?;
-    let main = serve(settings, set_level, sink, Rc::new(crew), registry);
+    let main = serve(settings, set_level, sink, Rc::new(crew), registry, asked);
     LocalSet::new().block_on(&runtime, main)
 }
 
@@ -81,6 +91,7 @@ async fn serve(
     sink: Sink,
     crew: Rc<Crew>,
     registry: Registry,
+    asked: mpsc::Receiver<Arc<str>>,
 ) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
@@ -110,7 +121,7 @@ async fn serve(
     }
     let control = Control::start(
         client(&settings)?,
-        Resolver::new(upstream, Families::of(&settings.addresses)),
+        resolvers(&upstream, &settings, asked),
         Persister::new(&settings.snapshot_dir),
         Listeners::new(
             settings.role,
@@ -139,6 +150,17 @@ async fn serve(
         _ = interrupt.recv() => tracing::info!("interrupted again; ending at once"),
     }
     Ok(())
+}
+
+/// What looks up the names of services, and those that requests ask for.
+fn resolvers(
+    upstream: &Rc<Upstream>,
+    settings: &Settings,
+    asked: mpsc::Receiver<Arc<str>>,
+) -> (Resolver, Lookups) {
+    let families = Families::of(&settings.addresses);
+    let resolver = || Resolver::new(Rc::clone(upstream), families);
+    (resolver(), Lookups::new(resolver(), asked))
 }
 
 /// What answers the application's DNS with the names of the plan in use.

@@ -21,7 +21,7 @@ use crate::connection::rules::{self, Chosen, Rules};
 use crate::connection::sniff::judge;
 use crate::observe::access_log::{self, Entry};
 use crate::observe::flags::Flags;
-use crate::observe::metrics::{Key, RequestProtocol};
+use crate::observe::metrics::{Key, RequestProtocol, Service};
 use crate::side::Side;
 use crate::transport::Read;
 use crate::upstream::{self, Active, Owner};
@@ -36,6 +36,8 @@ struct Course {
     route: String,
     /// The name that the client asked for in TLS, if that is logged.
     server_name: Vec<u8>,
+    /// The host that has to be looked up before there is a target.
+    seeks: Option<String>,
 }
 
 /// Where a connection goes, and how.
@@ -61,7 +63,11 @@ enum Spoke {
 
 /// Carries a connection of which the first bytes are known, if it begins with any.
 pub async fn serve(worker: &Rc<Worker>, side: Side, origin: Origin, verdict: Verdict) {
-    let course = Course::choose(worker, origin, verdict, &side);
+    let mut course = Course::choose(worker, origin, verdict, &side);
+    if let Some(host) = course.seeks.take() {
+        Box::pin(worker.names.wait(&host)).await;
+        course = Course::choose(worker, origin, verdict, &side);
+    }
     let upstream = course.connect(worker, origin).await;
     run(worker, side, origin, course, upstream).await;
 }
@@ -203,6 +209,13 @@ impl Course {
         let rules = Rules::of(&view, origin);
         let chosen = rules.choose_tcp(worker, verdict, side.buffer.bytes());
         let key = chosen.key(origin, RequestProtocol::Tcp);
+        let seeks = match chosen.service {
+            Service::Cluster(id) if chosen.target.is_err() => {
+                let host = rules.host(id, side.buffer.bytes());
+                host.filter(|host| worker.names.is_unknown(host))
+            }
+            _ => None,
+        };
         let Chosen {
             target,
             cluster,
@@ -215,6 +228,7 @@ impl Course {
             cluster: cluster.to_owned(),
             route: route.to_owned(),
             server_name: asked(worker, origin, verdict, side),
+            seeks,
         }
     }
 

@@ -23,6 +23,7 @@ use crate::buffer;
 use crate::clock;
 use crate::h2::Attendants;
 use crate::http::workspace;
+use crate::names::{Named, Names};
 use crate::observe::access_log;
 use crate::observe::metrics::{Recorder, Shard};
 use crate::published::Published;
@@ -61,6 +62,8 @@ pub enum Message {
     Unlisten(SocketAddr),
     /// Enter this phase.
     Phase(Phase),
+    /// What a name that requests ask for stands for.
+    Named(Named),
     /// Hand over what is logged.
     Flush,
 }
@@ -99,6 +102,8 @@ pub struct Worker {
     pub pools: Pools,
     /// How upstream connections are opened.
     pub connector: Connector,
+    /// Names that requests ask for.
+    pub names: Names,
     /// Metrics.
     pub recorder: Recorder,
     /// The access log.
@@ -137,6 +142,7 @@ impl Worker {
         shared: &Shared,
         plan: Arc<Published>,
         connector: Connector,
+        names: Names,
         log: access_log::Writer,
     ) -> Rc<Self> {
         shared.activity.plan_version.set(plan.version);
@@ -151,6 +157,7 @@ impl Worker {
             scratch: RefCell::default(),
             pools: Pools::default(),
             connector,
+            names,
             recorder: Recorder::new(Arc::clone(&shared.shard)),
             log,
             activity: Arc::clone(&shared.activity),
@@ -270,6 +277,7 @@ pub async fn run(worker: Rc<Worker>, mut messages: mpsc::UnboundedReceiver<Messa
                 }
             }
             Some(Message::Unlisten(address)) => drop(listeners.remove(&address)),
+            Some(Message::Named(named)) => worker.names.learn(named),
             Some(Message::Flush) => worker.log.flush(),
             Some(Message::Phase(phase)) => {
                 worker.enter(phase);

@@ -17,7 +17,8 @@ use crate::validate::subnet;
 const AUTO_ALLOCATE: &str = "networking.istio.io/enable-autoallocate-ip";
 
 /// The hosts of a ServiceEntry that an address is to be allocated for, as Istio does: those of one
-/// that has none, unless clients look them up themselves. A wildcard has no address.
+/// that has none, unless clients look them up themselves. A wildcard has an address only where the
+/// proxy looks its hosts up one by one.
 pub fn hosts_without_address(object: &Value) -> Vec<String> {
     let spec = &object["spec"];
     let has_addresses = spec["addresses"]
@@ -25,13 +26,13 @@ pub fn hosts_without_address(object: &Value) -> Vec<String> {
         .is_some_and(|list| !list.is_empty());
     let resolution = spec["resolution"].as_str().unwrap_or("NONE");
     let is_refused = Object(object).label(AUTO_ALLOCATE) == Some("false");
-    if has_addresses || is_refused || matches!(resolution, "NONE" | "DYNAMIC_DNS") {
+    if has_addresses || is_refused || resolution == "NONE" {
         return Vec::new();
     }
     let hosts = spec["hosts"].as_array().into_iter().flatten();
     let hosts = hosts.filter_map(Value::as_str);
     hosts
-        .filter(|host| !host.starts_with('*'))
+        .filter(|host| host.starts_with('*') == (resolution == "DYNAMIC_DNS"))
         .map(str::to_owned)
         .collect()
 }
@@ -92,25 +93,23 @@ fn service(
     context: &Context<'_>,
     workloads: &[Workload],
 ) -> Service {
-    let ports = spec.ports.iter().map(|entry| ServicePort {
+    let all_ports = spec.ports.iter().map(|entry| ServicePort {
         number: port(entry.number),
         name: entry.name.clone(),
         protocol: protocol(entry),
     });
     let resolution = match spec.resolution.unwrap_or_default() {
-        // Each host of a wildcard would have to be looked up; the address that the caller dialled
-        // is one that it looked up itself.
-        spec::Resolution::None | spec::Resolution::DynamicDns => Resolution::OriginalDst,
+        spec::Resolution::None => Resolution::OriginalDst,
+        spec::Resolution::DynamicDns => Resolution::DynamicDns(ports(spec, &Workload::default())),
         spec::Resolution::Static => Resolution::Endpoints,
-        spec::Resolution::Dns | spec::Resolution::DnsRoundRobin => {
-            Resolution::Dns(names(spec, &key, workloads))
-        }
+        spec::Resolution::Dns => Resolution::Dns(names(spec, &key, workloads)),
+        spec::Resolution::DnsRoundRobin => Resolution::DnsRoundRobin(names(spec, &key, workloads)),
     };
     Service {
         registry: Registry::ServiceEntry,
         addresses: addresses(spec),
         allocated: allocated(spec, object, &key),
-        ports: ports.collect(),
+        ports: all_ports.collect(),
         resolution,
         is_external: spec.location.unwrap_or_default() == spec::Location::MeshExternal,
         export_to: export_to(

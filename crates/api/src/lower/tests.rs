@@ -530,7 +530,7 @@ fn dns_entries_look_up_their_endpoints_or_their_host() {
         (names[0].name.as_str(), &names[0].ports[..]),
         ("a.com", &[(443, 443)][..])
     );
-    let Resolution::Dns(names) = of(
+    let Resolution::DnsRoundRobin(names) = of(
         "hosts: ['*.a.com'], resolution: DNS_ROUND_ROBIN, endpoints: [{address: b.com, ports: {https: 8443}, locality: r/z}]",
     ) else {
         panic!()
@@ -541,6 +541,19 @@ fn dns_entries_look_up_their_endpoints_or_their_host() {
     );
     assert_eq!(names[0].locality, "r/z");
     assert_eq!(of("hosts: [a.com]"), Resolution::OriginalDst);
+}
+
+#[test]
+fn hosts_that_are_looked_up_one_by_one_have_ports() {
+    let lowered = spec(
+        "ServiceEntry",
+        "{hosts: ['*.a.com'], resolution: DYNAMIC_DNS,
+          ports: [{number: 443, name: tls, protocol: TLS, targetPort: 8443}]}",
+    );
+    assert_eq!(
+        services(&lowered)[0].resolution,
+        Resolution::DynamicDns(vec![(443, 8443)])
+    );
 }
 
 #[test]
@@ -577,6 +590,10 @@ fn an_address_is_allocated_for_hosts_that_the_mesh_resolves() {
         ["a.com"]
     );
     assert_eq!(hosts("{hosts: [a.com]}", &none), [""; 0]);
+    assert_eq!(
+        hosts("{hosts: ['*.b.com'], resolution: DYNAMIC_DNS}", &none),
+        ["*.b.com"]
+    );
     let own = "{hosts: [a.com], resolution: DNS, addresses: [10.0.0.1]}";
     assert_eq!(hosts(own, &none), [""; 0]);
     let refuses = json!({"networking.istio.io/enable-autoallocate-ip": "false"});

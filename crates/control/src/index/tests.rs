@@ -316,6 +316,51 @@ fn headless_services_and_external_names_lead_where_kubernetes_leads() {
 }
 
 #[test]
+fn pods_of_a_stateful_set_keep_their_names_and_a_proxy_is_told_that_it_answers_dns() {
+    let pod = |name: &str, address: &str, environment: Value| {
+        pod(json!({
+            "metadata": { "name": name, "namespace": "default" },
+            "spec": { "containers": [{ "name": "db" }, { "name": "istio-proxy",
+                                      "args": ["sidecar"], "env": environment }] },
+            "status": { "phase": "Running", "podIP": address },
+        }))
+    };
+    let endpoint = |name: &str, address: &str| {
+        json!({ "addresses": [address], "hostname": name, "conditions": ready(),
+                "targetRef": { "kind": "Pod", "name": name } })
+    };
+    let index = with([
+        service(json!({
+            "metadata": { "name": "db", "namespace": "default" },
+            "spec": { "clusterIP": "None", "selector": { "app": "db" },
+                      "ports": [{ "name": "tcp", "port": 5432 }] },
+        })),
+        pod(
+            "db-0",
+            "10.244.0.4",
+            json!([{ "name": "ISTIO_META_DNS_CAPTURE", "value": "true" }]),
+        ),
+        pod("db-1", "10.244.0.5", json!([])),
+        slice(json!({
+            "metadata": { "name": "db-x", "namespace": "default",
+                          "labels": { "kubernetes.io/service-name": "db" } },
+            "addressType": "IPv4",
+            "ports": [{ "name": "tcp", "port": 5432, "protocol": "TCP" }],
+            "endpoints": [endpoint("db-0", "10.244.0.4"), endpoint("db-1", "10.244.0.5")],
+        })),
+    ]);
+    let endpoints = endpoints(&index, "default/db.default.svc.cluster.local");
+    let names: Vec<_> = endpoints
+        .endpoints
+        .iter()
+        .map(|one| &*one.hostname)
+        .collect();
+    assert_eq!(names, ["db-0", "db-1"]);
+    assert!(proxy(&index, "Proxy/default/db-0").answers_dns);
+    assert!(!proxy(&index, "Proxy/default/db-1").answers_dns);
+}
+
+#[test]
 fn a_proxy_is_told_its_ports_by_name_and_of_the_oldest_service() {
     let younger = service(json!({
         "metadata": { "name": "a-second", "namespace": "default",

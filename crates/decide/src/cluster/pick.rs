@@ -26,6 +26,8 @@ pub struct Pick<'p> {
     /// Where earlier attempts of the request went, in order: these are avoided if others will do.
     /// What is chosen by a hash stays where it is, as with Istio.
     pub tried: &'p [SocketAddr],
+    /// The host that the client asks for, without a port ([`super::Upstream::Dynamic`]).
+    pub host: Option<&'p str>,
     /// Localities that were tried twice come last ([`crate::retry::RetryPolicy::remote_localities`]).
     pub seeks_other_localities: bool,
 }

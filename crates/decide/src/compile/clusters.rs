@@ -60,14 +60,27 @@ pub(crate) struct Spec {
 enum EndpointSource {
     ControlPlane,
     Dns(Vec<DnsEndpoint>),
+    /// The first address of the moment.
+    DnsRoundRobin(Vec<DnsEndpoint>),
+    /// Of the name that is asked for, at this port.
+    Dynamic(u16),
     OriginalDst,
+}
+
+/// What a name stands for.
+#[derive(Debug, Default)]
+pub(crate) struct Resolved {
+    /// In order of address.
+    pub(crate) all: Vec<IpAddr>,
+    /// The one that came first.
+    pub(crate) first: Option<IpAddr>,
 }
 
 /// What is known about addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Addresses {
     pub(crate) endpoints: HashMap<ServiceKey, Endpoints>,
-    pub(crate) dns: HashMap<String, Vec<IpAddr>>,
+    pub(crate) dns: HashMap<String, Resolved>,
     /// The load of each address, kept as long as a cluster has it.
     loads: HashMap<SocketAddr, Arc<Load>>,
 }
@@ -166,6 +179,12 @@ impl Spec {
             }
             Resolution::Endpoints => EndpointSource::ControlPlane,
             Resolution::Dns(names) => EndpointSource::Dns(names.clone()),
+            Resolution::DnsRoundRobin(names) => EndpointSource::DnsRoundRobin(names.clone()),
+            Resolution::DynamicDns(ports) => {
+                let mut ports = ports.iter();
+                let target = ports.find(|(service, _)| *service == key.port);
+                EndpointSource::Dynamic(target.map_or(key.port, |(_, target)| *target))
+            }
             Resolution::Alias(target) => EndpointSource::Dns(vec![DnsEndpoint {
                 name: target.to_string(),
                 ports: Vec::new(),
@@ -192,11 +211,18 @@ impl Spec {
     /// The names that the cluster has to have looked up.
     pub(crate) fn dns_names(&self) -> impl Iterator<Item = &str> {
         let names: &[DnsEndpoint] = match &self.source {
-            EndpointSource::Dns(names) => names,
-            EndpointSource::ControlPlane | EndpointSource::OriginalDst => &[],
+            EndpointSource::Dns(names) | EndpointSource::DnsRoundRobin(names) => names,
+            EndpointSource::ControlPlane
+            | EndpointSource::Dynamic(_)
+            | EndpointSource::OriginalDst => &[],
         };
         let names = names.iter().map(|one| one.name.as_str());
         names.filter(|name| name.parse::<IpAddr>().is_err())
+    }
+
+    /// Answers whether only the first address of its names counts.
+    pub(crate) fn is_round_robin(&self) -> bool {
+        matches!(self.source, EndpointSource::DnsRoundRobin(_))
     }
 
     /// Answers whether a cluster of this spec is one of the other too.
@@ -219,14 +245,20 @@ impl Spec {
         last: Option<&Cluster>,
     ) -> Cluster {
         let endpoints = match &self.source {
-            EndpointSource::OriginalDst => None,
-            EndpointSource::ControlPlane => Some(self.members(addresses)),
-            EndpointSource::Dns(names) => Some(self.resolved(names, addresses)),
+            EndpointSource::OriginalDst => Err(Upstream::OriginalDst),
+            EndpointSource::Dynamic(port) => Err(Upstream::Dynamic(*port)),
+            EndpointSource::ControlPlane => Ok(self.members(addresses)),
+            EndpointSource::Dns(names) | EndpointSource::DnsRoundRobin(names) => {
+                Ok(self.resolved(names, addresses))
+            }
         };
-        let upstream = endpoints.map_or(Upstream::OriginalDst, |mut endpoints| {
-            remember(&mut endpoints, last);
-            Upstream::Endpoints(EndpointSet::new(endpoints, &self.load_balancer))
-        });
+        let upstream = endpoints.map_or_else(
+            |without| without,
+            |mut endpoints| {
+                remember(&mut endpoints, last);
+                Upstream::Endpoints(EndpointSet::new(endpoints, &self.load_balancer))
+            },
+        );
         let ClusterKey { host, subset, port } = &self.key;
         Cluster {
             id,
@@ -294,11 +326,11 @@ impl Spec {
             let port = target.map_or(self.key.port, |(_, target)| *target);
             let found: &[IpAddr] = match one.name.parse() {
                 Ok(address) => &[address],
-                Err(_) => addresses
-                    .dns
-                    .get(&one.name)
-                    .map(Vec::as_slice)
-                    .unwrap_or_default(),
+                Err(_) => match addresses.dns.get(&one.name) {
+                    Some(found) if self.is_round_robin() => found.first.as_slice(),
+                    Some(found) => &found.all,
+                    None => &[],
+                },
             };
             for ip in found {
                 let address = SocketAddr::new(*ip, port);

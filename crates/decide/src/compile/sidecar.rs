@@ -180,7 +180,11 @@ impl<'s> Compiler<'s> {
                 let target = self.registry.resolve(host)?;
                 mesh_routes.of_host(&target.body.key.host)
             }
-            Resolution::Endpoints | Resolution::Dns(_) | Resolution::OriginalDst => None,
+            Resolution::Endpoints
+            | Resolution::Dns(_)
+            | Resolution::DnsRoundRobin(_)
+            | Resolution::DynamicDns(_)
+            | Resolution::OriginalDst => None,
         })
     }
 

@@ -33,6 +33,7 @@ pub fn cluster(cluster: &Cluster, now: Millis) -> Value {
     let kind = match &cluster.upstream {
         Upstream::Endpoints(_) => "ENDPOINTS",
         Upstream::OriginalDst => "ORIGINAL_DST",
+        Upstream::Dynamic(_) => "DYNAMIC_DNS",
         Upstream::BlackHole => "BLACK_HOLE",
     };
     fields.set("type", kind);
@@ -59,7 +60,7 @@ pub fn cluster(cluster: &Cluster, now: Millis) -> Value {
 pub(super) fn endpoints(cluster: &Cluster, now: Millis) -> impl Iterator<Item = Value> {
     let all = match &cluster.upstream {
         Upstream::Endpoints(set) => set.all(),
-        Upstream::OriginalDst | Upstream::BlackHole => &[],
+        Upstream::OriginalDst | Upstream::Dynamic(_) | Upstream::BlackHole => &[],
     };
     all.iter().map(move |one| endpoint(cluster, one, now))
 }

@@ -45,6 +45,12 @@ impl Compiled {
     pub(super) fn dns_names(&self) -> &BTreeSet<String> {
         &self.dns_names
     }
+
+    /// Answers whether a service takes only the first address of a name.
+    pub(super) fn takes_first(&self, name: &str) -> bool {
+        let mut specs = self.specs.values().filter(|spec| spec.is_round_robin());
+        specs.any(|spec| spec.dns_names().any(|one| one == name))
+    }
 }
 
 // === impl Store ===

@@ -320,7 +320,9 @@ fn the_own_proxy_of_a_service_takes_its_pool_alone() {
 fn endpoint_of(cluster: &Cluster) -> &Endpoint {
     match &cluster.upstream {
         Upstream::Endpoints(set) => &set.all()[0],
-        Upstream::OriginalDst | Upstream::BlackHole => panic!("it has endpoints"),
+        Upstream::OriginalDst | Upstream::Dynamic(_) | Upstream::BlackHole => {
+            panic!("it has endpoints")
+        }
     }
 }
 

@@ -43,7 +43,7 @@ fn addresses(world: &mut World, subset: &str) -> Option<Vec<String>> {
             let ready = set.ready().iter();
             ready.map(|endpoint| endpoint.address.to_string()).collect()
         }
-        Upstream::OriginalDst => vec!["original".to_owned()],
+        Upstream::OriginalDst | Upstream::Dynamic(_) => vec!["original".to_owned()],
         Upstream::BlackHole => vec!["nowhere".to_owned()],
     })
 }

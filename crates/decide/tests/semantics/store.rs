@@ -30,7 +30,7 @@ fn addresses(cluster: &Cluster) -> Vec<String> {
             .iter()
             .map(|one| one.address.to_string())
             .collect(),
-        Upstream::OriginalDst | Upstream::BlackHole => Vec::new(),
+        Upstream::OriginalDst | Upstream::Dynamic(_) | Upstream::BlackHole => Vec::new(),
     }
 }
 

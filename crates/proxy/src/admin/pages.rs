@@ -142,6 +142,9 @@ fn clusters(context: &Context) -> Response {
             Upstream::OriginalDst => {
                 let _ = writeln!(text, "{name}::original destination");
             }
+            Upstream::Dynamic(port) => {
+                let _ = writeln!(text, "{name}::the name that is asked for, port {port}");
+            }
             Upstream::BlackHole => {
                 let _ = writeln!(text, "{name}::black hole");
             }

@@ -15,6 +15,7 @@ use lateen_wire::sniff::Verdict;
 
 use super::{Door, Origin};
 use crate::clock;
+use crate::names;
 use crate::observe::flags::Flags;
 use crate::observe::metrics::{Key, Reporter, RequestProtocol, Service};
 use crate::published::Published;
@@ -192,11 +193,30 @@ impl<'p> Rules<'p> {
             }
         };
         let (cluster, route) = decided;
+        let host = self.host(cluster, first);
         let context = Pick {
             now: clock::millis(clock::now()),
+            host: host.as_deref(),
             ..Pick::default()
         };
         self.choose_cluster(worker, cluster, route, &context)
+    }
+
+    /// Answers whether a cluster's endpoints are the addresses of the host that is asked for.
+    pub fn is_dynamic(&self, id: ClusterId) -> bool {
+        let cluster = self.cluster(id);
+        cluster.is_some_and(|cluster| matches!(cluster.upstream, Upstream::Dynamic(_)))
+    }
+
+    /// The server name that a connection begins with, where that is the host that is asked for.
+    pub fn host(&self, id: ClusterId, first: &[u8]) -> Option<String> {
+        if !self.is_dynamic(id) {
+            return None;
+        }
+        match server_name(first) {
+            ServerName::Name(name) => names::canonical(&name),
+            ServerName::NeedMore | ServerName::Absent => None,
+        }
     }
 
     /// Where the requests of an inbound connection go; nothing if it is not one.
@@ -278,11 +298,19 @@ impl<'p> Rules<'p> {
             Upstream::OriginalDst if self.origin.door == Door::Gateway => {
                 return Err(Reason::NoHealthyUpstream);
             }
-            Upstream::OriginalDst => None,
+            Upstream::OriginalDst | Upstream::Dynamic(_) => None,
         };
         let dialled = self.origin.destination;
+        let address = match cluster.upstream {
+            Upstream::Dynamic(port) => {
+                let host = context.host.ok_or(Reason::NoHealthyUpstream)?;
+                let address = worker.names.address(host, || worker.random.next());
+                SocketAddr::new(address.ok_or(Reason::NoHealthyUpstream)?, port)
+            }
+            _ => endpoint.map_or(dialled, |endpoint| endpoint.address),
+        };
         Ok(Target {
-            address: endpoint.map_or(dialled, |endpoint| endpoint.address),
+            address,
             mark: Mark::Outbound,
             recipient: Recipient::Cluster(cluster),
             endpoint,

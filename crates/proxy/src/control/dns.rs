@@ -88,13 +88,33 @@ impl Resolver {
 
     /// Looks these names up from now on, and no others.
     pub fn look_up(&mut self, names: &BTreeSet<String>, rate: Duration) {
-        self.rate = rate.clamp(LEAST, MOST);
+        self.set_rate(rate);
         self.names.retain(|name, _| names.contains(name));
         for name in names {
-            if !self.names.contains_key(name) {
-                self.names.insert(name.clone(), Entry::new());
-            }
+            self.add(name);
         }
+    }
+
+    /// Sets when names are looked up again whose answers do not say how long they hold.
+    pub fn set_rate(&mut self, rate: Duration) {
+        self.rate = rate.clamp(LEAST, MOST);
+    }
+
+    /// Looks a name up from now on, beside the others.
+    pub fn add(&mut self, name: &str) {
+        if !self.names.contains_key(name) {
+            self.names.insert(name.to_owned(), Entry::new());
+        }
+    }
+
+    /// Does not look a name up any more.
+    pub fn remove(&mut self, name: &str) {
+        self.names.remove(name);
+    }
+
+    /// The addresses of a name, as far as something was said about it.
+    pub fn known(&self, name: &str) -> Option<&[IpAddr]> {
+        self.names.get(name)?.addresses.as_deref()
     }
 
     /// Waits for the next answer that differs from the one before. Cancel-safe.
@@ -157,7 +177,9 @@ impl Resolver {
             Ok(found) => found,
             Err(error) => {
                 fail(entry, &error);
-                return None;
+                // Whoever waits for the first answer is told that there is none.
+                let is_first = entry.addresses.is_none();
+                return is_first.then(|| entry.addresses.insert(Vec::new()).clone());
             }
         };
         if found.addresses.is_empty() {

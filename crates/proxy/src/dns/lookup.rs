@@ -86,14 +86,18 @@ pub async fn look_up(upstream: &Upstream, families: Families, text: &str) -> io:
         addresses: Vec::new(),
         ttl: None,
     };
+    let mut failure = None;
     for name in candidates {
-        let found = all_kinds(upstream, &config, families, &name).await?;
-        if !found.addresses.is_empty() {
-            return Ok(found);
+        match all_kinds(upstream, &config, families, &name).await {
+            Ok(found) if !found.addresses.is_empty() => return Ok(found),
+            Ok(found) => nothing.ttl = shorter(nothing.ttl, found.ttl),
+            // Nobody would answer for the next name either.
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(error),
+            // A search domain that is broken does not hide the names of others.
+            Err(error) => failure = Some(error),
         }
-        nothing.ttl = shorter(nothing.ttl, found.ttl);
     }
-    Ok(nothing)
+    failure.map_or(Ok(nothing), Err)
 }
 
 /// The addresses of both families. One that fails does not matter if the other has some: there are

@@ -20,6 +20,7 @@ use lateen_model::Reason;
 use lateen_wire::h1::field::Name;
 use lateen_wire::h1::framing::Body;
 use lateen_wire::h1::head::{Persistence, Version};
+use lateen_wire::h1::target::Authority;
 
 use super::Next;
 use super::affinity;
@@ -38,6 +39,7 @@ use super::transfer::{About, Done, Failure, Terms, Transfer};
 use super::workspace::{Extent, Workspace};
 use crate::clock::{self, Instant};
 use crate::connection::rules::{Recipient, Target};
+use crate::names;
 use crate::upstream::{Active, Connection};
 use crate::worker::Worker;
 
@@ -55,6 +57,8 @@ struct Attempts<'x, 'p> {
     ends: Option<Instant>,
     /// The hash by which endpoints are chosen.
     hash: Option<u64>,
+    /// The host that is asked for, where its addresses are the endpoints.
+    host: Option<String>,
     /// How many were begun.
     begun: u32,
     /// Where the last one goes.
@@ -72,6 +76,10 @@ pub(super) async fn run(
     record: &mut Record,
 ) -> End<'static> {
     let mut attempts = Attempts::new(client, work, course, about, record);
+    if attempts.seeks_host() {
+        // Boxed, as it is rare and would make the future of every exchange larger.
+        Box::pin(attempts.learn_host()).await;
+    }
     loop {
         if let Err(reason) = attempts.locate() {
             return End::refuse(reason);
@@ -125,6 +133,7 @@ impl<'x, 'p> Attempts<'x, 'p> {
             ends: ends.and_then(|total| from.checked_add(total)),
             hash: affinity::hash(client, work, course),
             total,
+            host: None,
             begun: 0,
             target: None,
             permit: None,
@@ -133,6 +142,32 @@ impl<'x, 'p> Attempts<'x, 'p> {
             course,
             record,
             about,
+        }
+    }
+
+    /// Answers whether the endpoints are the addresses of the host that is asked for, and these
+    /// have to be looked up first.
+    fn seeks_host(&mut self) -> bool {
+        let Action::Forward(id) = self.course.action else {
+            return false;
+        };
+        if !self.course.rules.is_dynamic(id) {
+            return false;
+        }
+        let request = self.work.request(&self.client.side);
+        let host = request.authority().map(Authority::host);
+        self.host = host.and_then(names::canonical);
+        let names = &self.worker.names;
+        self.host.as_deref().is_some_and(|it| names.is_unknown(it))
+    }
+
+    /// Waits for the addresses of the host.
+    async fn learn_host(&self) {
+        let known = self.worker.names.wait(self.host.as_deref().unwrap_or(""));
+        match self.ends {
+            // A name that comes too late is as good as none.
+            Some(ends) => drop(tokio::time::timeout_at(ends, known).await),
+            None => known.await,
         }
     }
 
@@ -152,6 +187,7 @@ impl<'x, 'p> Attempts<'x, 'p> {
         let context = Pick {
             now: clock::millis(now),
             hash: self.hash,
+            host: self.host.as_deref(),
             tried: if avoids { &self.work.tried } else { &[] },
             seeks_other_localities: retries.remote_localities,
         };

@@ -10,6 +10,7 @@ use tokio::task::LocalSet;
 use super::{Listener, Message, Phase, Profile, Shared, Worker, run};
 use crate::activity::{Activity, Gauge};
 use crate::connection::Door;
+use crate::names::{Named, Names, Wanted};
 use crate::observe::access_log::{Sink, Writer};
 use crate::published::Published;
 use crate::sys;
@@ -36,6 +37,7 @@ impl Crew {
         profile: Profile,
         plan: &Arc<Published>,
         sink: &Sink,
+        wanted: &Wanted,
     ) -> io::Result<Self> {
         let mut members = Vec::with_capacity(count);
         for index in 0..count {
@@ -46,6 +48,7 @@ impl Crew {
                 plan: Arc::clone(plan),
                 shared: shared.clone(),
                 sink: sink.clone(),
+                wanted: wanted.clone(),
                 messages: received,
             };
             std::thread::Builder::new()
@@ -116,6 +119,11 @@ impl Crew {
         Ok(bound)
     }
 
+    /// Tells every worker what a name stands for that requests ask for.
+    pub fn name(&self, named: &Named) {
+        self.tell(|| Message::Named(named.clone()));
+    }
+
     /// Has every worker hand over what is logged.
     pub fn flush(&self) {
         self.tell(|| Message::Flush);
@@ -152,6 +160,7 @@ struct Start {
     plan: Arc<Published>,
     shared: Shared,
     sink: Sink,
+    wanted: Wanted,
     messages: UnboundedReceiver<Message>,
 }
 
@@ -170,7 +179,9 @@ impl Start {
             }
         };
         let log = Writer::new(self.sink);
-        let worker = Worker::new(self.profile, &self.shared, self.plan, Connector::Tcp, log);
+        let names = Names::new(Some(self.wanted));
+        let connector = Connector::Tcp;
+        let worker = Worker::new(self.profile, &self.shared, self.plan, connector, names, log);
         LocalSet::new().block_on(&runtime, run(worker, self.messages));
     }
 }

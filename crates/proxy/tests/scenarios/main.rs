@@ -16,6 +16,7 @@ mod exchange;
 mod failures;
 mod faults;
 mod limits;
+mod lookups;
 mod mirrors;
 #[path = "../support/resources.rs"]
 mod resources;

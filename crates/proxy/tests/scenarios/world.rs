@@ -16,6 +16,7 @@ use lateen_model::mesh::Mesh;
 use lateen_model::proxy::Role;
 use lateen_model::{Body, Protocol, Resource};
 use lateen_proxy::connection::{self, Door};
+use lateen_proxy::names::{Names, QUEUE};
 use lateen_proxy::observe::access_log::{Sink, Writer};
 use lateen_proxy::observe::exposition::Registry;
 use lateen_proxy::observe::labels::Directory;
@@ -26,7 +27,7 @@ use lateen_proxy::upstream::Connector;
 use lateen_proxy::worker::{Profile, Shared, Worker};
 use lateen_wire::h1::head::Limits;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::resources;
 
@@ -46,6 +47,8 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) registry: Registry,
     pub(crate) credentials: Credentials,
+    /// The names that the worker wants to be looked up.
+    pub(crate) asked: mpsc::Receiver<Arc<str>>,
     network: Rc<Network>,
     version: u64,
 }
@@ -135,10 +138,13 @@ impl World {
         };
         let shared = Shared::default();
         let log = Writer::new(Sink::start().expect("a thread"));
-        let worker = Worker::new(profile, &shared, first, connector, log);
+        let (wanted, asked) = mpsc::channel(QUEUE);
+        let names = Names::new(Some(wanted));
+        let worker = Worker::new(profile, &shared, first, connector, names, log);
         Self {
             worker,
             store,
+            asked,
             registry: Registry::new(directory, vec![shared.shard]),
             credentials: Credentials::default(),
             network,
@@ -197,6 +203,15 @@ impl World {
     pub(crate) fn apply(&mut self, resource: Resource) {
         self.store.apply(resource).expect("a valid resource");
         self.publish();
+    }
+
+    /// Takes what a name was found to stand for; answers whether that changes the plan.
+    pub(crate) fn look_up(&mut self, name: &str, addresses: Vec<IpAddr>) -> bool {
+        let has_changed = self.store.set_dns(name, addresses);
+        if has_changed {
+            self.publish();
+        }
+        has_changed
     }
 
     pub(crate) fn publish(&mut self) {

@@ -48,8 +48,8 @@ pub use self::route::{
 pub use self::scalar::{PortPair, SocketAddress, Subnet, Unit};
 pub use self::secret::Secret;
 pub use self::service::{
-    DnsEndpoint, DnsEndpoints, Endpoint, Endpoints, ExportTo, Resolution, Service, ServiceKey,
-    ServicePort,
+    DnsEndpoint, DnsEndpoints, DynamicDns, Endpoint, Endpoints, ExportTo, Resolution, Service,
+    ServiceKey, ServicePort,
 };
 
 type Labels = std::collections::BTreeMap<String, String>;

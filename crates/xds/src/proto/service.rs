@@ -82,6 +82,14 @@ fn resolution_to_wire(resolution: &Resolution) -> message::Resolution {
         Resolution::Dns(endpoints) => message::Resolution::Dns(message::DnsEndpoints {
             endpoints: wire_list(endpoints),
         }),
+        Resolution::DnsRoundRobin(endpoints) => {
+            message::Resolution::DnsRoundRobin(message::DnsEndpoints {
+                endpoints: wire_list(endpoints),
+            })
+        }
+        Resolution::DynamicDns(ports) => message::Resolution::DynamicDns(message::DynamicDns {
+            ports: wire_pairs(ports),
+        }),
         Resolution::OriginalDst => message::Resolution::OriginalDst(message::Unit {}),
         Resolution::Alias(host) => message::Resolution::Alias(host.as_str().to_owned()),
     }
@@ -91,6 +99,12 @@ fn resolution(wire: Option<message::Resolution>) -> Result<Resolution, Fault> {
     Ok(match wire.ok_or_else(missing)? {
         message::Resolution::Endpoints(message::Unit {}) => Resolution::Endpoints,
         message::Resolution::Dns(dns) => Resolution::Dns(list(dns.endpoints, "dns")?),
+        message::Resolution::DnsRoundRobin(dns) => {
+            Resolution::DnsRoundRobin(list(dns.endpoints, "dns_round_robin")?)
+        }
+        message::Resolution::DynamicDns(dynamic) => {
+            Resolution::DynamicDns(pairs(dynamic.ports, "dynamic_dns")?)
+        }
         message::Resolution::OriginalDst(message::Unit {}) => Resolution::OriginalDst,
         message::Resolution::Alias(name) => Resolution::Alias(host(&name, "alias")?),
     })

@@ -203,7 +203,7 @@ fn bodies() -> Vec<Body> {
     bodies
 }
 
-fn services() -> [Service; 4] {
+fn services() -> [Service; 6] {
     let dns = DnsEndpoint {
         name: "example.com".into(),
         ports: vec![(80, 8080)],
@@ -213,7 +213,9 @@ fn services() -> [Service; 4] {
     };
     [
         service(Resolution::Endpoints, ExportTo::All),
-        service(Resolution::Dns(vec![dns]), ExportTo::Nobody),
+        service(Resolution::Dns(vec![dns.clone()]), ExportTo::Nobody),
+        service(Resolution::DnsRoundRobin(vec![dns]), ExportTo::All),
+        service(Resolution::DynamicDns(vec![(443, 8443)]), ExportTo::All),
         service(Resolution::OriginalDst, ExportTo::All),
         service(Resolution::Alias(Host::new("b.c")), ExportTo::All),
     ]

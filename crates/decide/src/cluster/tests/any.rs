@@ -82,7 +82,7 @@ proptest! {
             cluster.record(endpoint(&cluster, index), Outcome::Failed, NOW);
         }
         let tried: Vec<_> = tried.into_iter().map(address).collect();
-        let context = Pick { now: NOW, hash, tried: &tried, seeks_other_localities };
+        let context = Pick { now: NOW, hash, tried: &tried, host: None, seeks_other_localities };
         let mut bits = bits.iter().cycle().copied();
         let picked = cluster.pick(&context, &mut 0, || bits.next().unwrap_or(0));
         let told = cluster.explain(NOW);

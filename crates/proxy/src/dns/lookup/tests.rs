@@ -20,7 +20,7 @@ fn zone(name: &str, kind: u16, transport: Transport) -> Say {
         ("a.test", A, _) => Say::Addresses("", &["192.0.2.1", "192.0.2.2"], 20),
         ("a.test", AAAA, _) => Say::Addresses("", &["2001:db8::1"], 7),
         ("four.test", A, _) => Say::Addresses("", &["192.0.2.4"], 9),
-        ("four.test", AAAA, _) => Say::Code(Code::ServFail),
+        ("four.test", AAAA, _) | ("x.broken", ..) => Say::Code(Code::ServFail),
         ("alias.test", ..) => Say::Addresses("a.test", &[], 5),
         ("circle.test", ..) => Say::Addresses("circle.test", &[], 5),
         ("x.test", A, _) => Say::Addresses("", &["192.0.2.9"], 50),
@@ -79,6 +79,9 @@ fn short_names_are_sought_in_the_search_domains() {
         let found = look_up(&upstream, ONLY_V4, "y.").await.unwrap();
         assert_eq!(found.addresses, ips(&[]));
         assert_eq!(server.names()[2..], ["y"]);
+        let broken = super::super::fixture::upstream(&[server.address], &["broken", "test"]);
+        let found = look_up(&broken, ONLY_V4, "x").await.unwrap();
+        assert_eq!(found.addresses, ips(&["192.0.2.9"]));
     });
 }
 

@@ -28,7 +28,7 @@ pub struct Service {
     pub export_to: Option<ExportTo>,
     #[prost(message, repeated, tag = "7")]
     pub allocated: Vec<Subnet>,
-    #[prost(oneof = "Resolution", tags = "10, 11, 12, 13")]
+    #[prost(oneof = "Resolution", tags = "10, 11, 12, 13, 14, 15")]
     pub resolution: Option<Resolution>,
 }
 
@@ -42,6 +42,10 @@ pub enum Resolution {
     OriginalDst(Unit),
     #[prost(string, tag = "13")]
     Alias(String),
+    #[prost(message, tag = "14")]
+    DnsRoundRobin(DnsEndpoints),
+    #[prost(message, tag = "15")]
+    DynamicDns(DynamicDns),
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
@@ -58,6 +62,12 @@ pub struct ServicePort {
 pub struct DnsEndpoints {
     #[prost(message, repeated, tag = "1")]
     pub endpoints: Vec<DnsEndpoint>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct DynamicDns {
+    #[prost(message, repeated, tag = "1")]
+    pub ports: Vec<PortPair>,
 }
 
 #[derive(Clone, PartialEq, Message)]
