@@ -1,9 +1,9 @@
 //! A mesh on this machine, and `kubectl` for it.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -28,6 +28,23 @@ pub struct Mesh {
     home: PathBuf,
     /// Where the ingress gateway answers: `127.0.0.1:<port>`.
     pub ingress: String,
+}
+
+/// A running `kubectl port-forward`; ends with the value.
+#[derive(Debug)]
+pub struct Forward {
+    child: Child,
+    /// Kept open: kubectl tells of each connection.
+    output: BufReader<ChildStdout>,
+    /// Where the port is to be reached.
+    pub address: String,
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
 }
 
 /// Whether the tests run as root.
@@ -114,6 +131,30 @@ impl Mesh {
             .args(arguments)
             .stdin(Stdio::null())
             .output()?)
+    }
+
+    /// Forwards a port of what `target` names, such as `deploy/web`, by `kubectl port-forward`.
+    pub fn forward(&self, target: &str, port: u16) -> anyhow::Result<Forward> {
+        let mut child = self
+            .command("kubectl")
+            .args(["port-forward", target, &format!(":{port}")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = child.stdout.take().context("standard output is piped")?;
+        let mut forward = Forward {
+            child,
+            output: BufReader::new(output),
+            address: String::new(),
+        };
+        let mut line = String::new();
+        forward.output.read_line(&mut line)?;
+        let address = line.strip_prefix("Forwarding from ");
+        let address = address.and_then(|rest| rest.split(' ').next());
+        forward.address = address
+            .with_context(|| format!("kubectl said {line:?}"))?
+            .into();
+        Ok(forward)
     }
 
     /// `kubectl apply -f -` of YAML.

@@ -1,5 +1,5 @@
 //! What the mesh tells of itself: `lateen why` on requests, `lateen proxy-config` and `proxy-status`
-//! on proxies, held against what the mesh does.
+//! on proxies, held against what the mesh does; and a look into a pod by `kubectl port-forward`.
 
 #![allow(
     clippy::print_stdout,
@@ -424,5 +424,20 @@ fn everybody_is_in_sync(mesh: &Mesh) -> anyhow::Result<()> {
         "{}",
         text(&told)
     );
+    Ok(())
+}
+
+#[test]
+fn kubectl_forwards_ports_of_pods() -> anyhow::Result<()> {
+    let mesh = bookinfo()?;
+    let forward = mesh.forward("deploy/productpage-v1", 9080)?;
+    let load = Load {
+        count: 20,
+        concurrency: 4,
+        ..Load::new(&forward.address, "productpage")
+    };
+    let tally = load.run();
+    println!("through kubectl port-forward: {tally:?}");
+    ensure!(tally.total() == 20 && tally.failures() == 0, "{tally:?}");
     Ok(())
 }
