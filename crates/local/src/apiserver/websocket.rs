@@ -1,9 +1,13 @@
 //! WebSockets: the server's side of the opening handshake (RFC 6455 section 4.2), with a
 //! subprotocol, as Kubernetes' streaming subresources use it.
 
+use std::time::Duration;
+
+use futures::StreamExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -13,6 +17,9 @@ use super::status::Failure;
 
 /// The largest message; clients send what they have read, a few KiB.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+
+/// How long a client has to take the end of a WebSocket.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A WebSocket over whatever carried its handshake.
 pub(crate) type WebSocket = WebSocketStream<TokioIo<Upgraded>>;
@@ -90,6 +97,19 @@ pub(crate) async fn accept(upgrade: OnUpgrade) -> Result<WebSocket, hyper::Error
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));
     Ok(WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await)
+}
+
+/// Closes a WebSocket and what is under it, in order: a client that is left without the farewell of
+/// TLS takes it for cut off.
+pub(crate) async fn end(mut socket: WebSocket) {
+    let farewell = async {
+        // A client that has gone needs no farewell.
+        let _ = socket.close(None).await;
+        let _ = socket.get_mut().shutdown().await;
+        // Its last words are read, or the kernel would answer them with a reset.
+        while let Some(Ok(_)) = socket.next().await {}
+    };
+    let _ = tokio::time::timeout(FAREWELL, farewell).await;
 }
 
 /// Answers whether a list of tokens has one, in any case.

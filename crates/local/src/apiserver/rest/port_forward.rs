@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::SinkExt as _;
-use futures::stream::SplitSink;
+use futures::stream::{SplitSink, SplitStream};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
@@ -139,15 +139,21 @@ fn switching_to_spdy() -> Response<Body> {
     response
 }
 
-/// Sends messages until there will be none, then closes.
-async fn send(mut sink: SplitSink<WebSocket, Message>, mut messages: mpsc::Receiver<Bytes>) {
+/// Sends messages until there will be none.
+async fn send(sink: &mut SplitSink<WebSocket, Message>, mut messages: mpsc::Receiver<Bytes>) {
     while let Some(message) = messages.recv().await {
         if sink.send(Message::Binary(message)).await.is_err() {
             return;
         }
     }
-    // A client that has gone needs no farewell.
-    let _ = sink.close().await;
+}
+
+/// Closes a WebSocket that is done.
+async fn end(sink: SplitSink<WebSocket, Message>, stream: SplitStream<WebSocket>) {
+    // The halves are of one WebSocket.
+    if let Ok(socket) = sink.reunite(stream) {
+        websocket::end(socket).await;
+    }
 }
 
 /// Carries what the client sends until it leaves.

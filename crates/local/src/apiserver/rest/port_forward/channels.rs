@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{CHUNK, Pod, QUEUE, send, to_pod};
+use super::{CHUNK, Pod, QUEUE, end, send, to_pod};
 use crate::apiserver::call::Call;
 use crate::apiserver::status::Failure;
 use crate::apiserver::websocket::WebSocket;
@@ -54,7 +54,7 @@ pub(super) fn ports(call: &Call) -> Result<Vec<u16>, Failure> {
 
 /// Carries everything until the client or all ports are done.
 pub(super) async fn carry(socket: WebSocket, pod: &Pod, ports: &[u16]) {
-    let (sink, stream) = socket.split();
+    let (mut sink, mut stream) = socket.split();
     let (to_client, outgoing) = mpsc::channel(QUEUE);
     let mut to_ports = Vec::with_capacity(ports.len());
     let mut forwards = JoinSet::new();
@@ -73,14 +73,15 @@ pub(super) async fn carry(socket: WebSocket, pod: &Pod, ports: &[u16]) {
     // The last port that is done closes the way out.
     drop(to_client);
     tokio::select! {
-        () = send(sink, outgoing) => {}
+        () = send(&mut sink, outgoing) => {}
         // What the client sent before it left still gets to the pod.
-        () = receive(stream, to_ports) => while forwards.join_next().await.is_some() {},
+        () = receive(&mut stream, to_ports) => while forwards.join_next().await.is_some() {},
     }
+    end(sink, stream).await;
 }
 
 /// Distributes messages until the client leaves.
-async fn receive(mut stream: SplitStream<WebSocket>, ports: Vec<mpsc::Sender<Bytes>>) {
+async fn receive(stream: &mut SplitStream<WebSocket>, ports: Vec<mpsc::Sender<Bytes>>) {
     while let Some(Ok(message)) = stream.next().await {
         match message {
             Message::Binary(mut bytes) if bytes.len() > 1 => {

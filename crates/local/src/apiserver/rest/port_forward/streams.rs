@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{CHUNK, Pod, QUEUE, WebSocket, send, to_pod};
+use super::{CHUNK, Pod, QUEUE, WebSocket, end, send, to_pod};
 use crate::apiserver::spdy::{Decoder, Encoder, Error, Frame};
 
 /// How many connections may be open, or half asked for, at once: a browser's dozens, many times.
@@ -94,7 +94,7 @@ pub(super) async fn carry(client: impl AsyncRead + AsyncWrite, pod: Pod) {
 
 /// The same within the messages of a WebSocket.
 pub(super) async fn carry_in_messages(client: WebSocket, pod: Pod) {
-    let (sink, mut messages) = client.split();
+    let (mut sink, mut messages) = client.split();
     let (mut session, frames) = Session::new(pod);
     let read = async {
         while let Some(Ok(message)) = messages.next().await {
@@ -110,9 +110,10 @@ pub(super) async fn carry_in_messages(client: WebSocket, pod: Pod) {
         }
     };
     tokio::select! {
-        () = send(sink, frames) => {}
+        () = send(&mut sink, frames) => {}
         () = read => {}
     }
+    end(sink, messages).await;
 }
 
 // === impl Session ===
