@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{SinkExt as _, StreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -105,6 +105,8 @@ pub(crate) async fn end(mut socket: WebSocket) {
     let farewell = async {
         // A client that has gone needs no farewell.
         let _ = socket.close(None).await;
+        // Where the client closed first, its answer still waits.
+        let _ = socket.flush().await;
         let _ = socket.get_mut().shutdown().await;
         // Its last words are read, or the kernel would answer them with a reset.
         while let Some(Ok(_)) = socket.next().await {}
