@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::process::Stdio;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -9,7 +10,7 @@ use kube::api::{Patch, PatchParams};
 use lateen_local::apiserver::PodDialer;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 
 use crate::support::Served;
@@ -31,11 +32,21 @@ fn served() -> Served {
 }
 
 fn run(test: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .unwrap()
-        .block_on(test);
+        .unwrap();
+    // What waits for ever is better told by its name than by the whole run's end.
+    let bounded = async { tokio::time::timeout(Duration::from_secs(120), test).await };
+    runtime.block_on(bounded).expect("it ends");
+}
+
+/// A port that refuses connections, and that no other test is given while the socket lives.
+fn refusing() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
 }
 
 /// A port on which every connection is answered by what it sends, in capitals, until it says `.`.
@@ -116,9 +127,7 @@ fn what_was_sent_before_the_client_left_arrives() {
 fn a_refused_port_is_an_error_of_its_channel() {
     let served = served();
     run(async {
-        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let (_taken, port) = refusing();
         let pods: Api<Pod> = Api::default_namespaced(served.remote().await);
         let mut forward = pods.portforward("a", &[port]).await.unwrap();
         let error = forward.take_error(port).unwrap().await.unwrap();
@@ -254,9 +263,7 @@ fn kubectl_is_told_why_a_port_cannot_be_forwarded() {
     let served = served();
     for websockets in [false, true] {
         run(async {
-            let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let port = free.local_addr().unwrap().port();
-            drop(free);
+            let (_taken, port) = refusing();
             let mut forward = Forward::start(&served, websockets, port).await;
             let mut stream = forward.connect().await;
             let mut heard = Vec::new();
