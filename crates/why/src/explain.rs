@@ -424,7 +424,9 @@ impl<'c> Steps<'c> {
                 let why = format!("no endpoint of {name} takes requests");
                 Outcome::refused(Reason::NoHealthyUpstream, why)
             }
-            Upstream::OriginalDst | Upstream::Dynamic(_) | Upstream::Endpoints(_) => Outcome::Forwarded { cluster: name },
+            Upstream::OriginalDst | Upstream::Dynamic(_) | Upstream::Endpoints(_) => {
+                Outcome::Forwarded { cluster: name }
+            }
         }
     }
 }
