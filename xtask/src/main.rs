@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use anyhow::bail;
 
 fn main() -> anyhow::Result<()> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    // Asked at run time: checkouts in several places may share what was built.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| "xtask".into());
+    let root = PathBuf::from(package).join("..");
     let command = std::env::args().nth(1).unwrap_or_default();
     let problems = match command.as_str() {
         "check" => [
