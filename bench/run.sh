@@ -6,7 +6,9 @@ cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
 # One by one: the proxy is built as it is shipped, without the corpus that the other one has.
 cargo build -q --release -p lateen-bench
-cargo build -q --release -p lateen-proxy
+# As the Makefile does.
+CARGO_PROFILE_RELEASE_LTO=thin CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 \
+  cargo build -q --release -p lateen-proxy
 
 venv=$target/bench-venv
 if [ ! -x "$venv/bin/pip" ]; then

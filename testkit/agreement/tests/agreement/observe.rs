@@ -10,6 +10,7 @@ use std::time::Duration;
 use lateen_decide::Store;
 use lateen_model::proxy::Role;
 use lateen_proxy::connection::{self, Door};
+use lateen_proxy::names::Names;
 use lateen_proxy::observe::access_log::{Sink, Writer};
 use lateen_proxy::observe::exposition::Registry;
 use lateen_proxy::observe::labels::Directory;
@@ -158,7 +159,8 @@ fn worker(
         captured_ports: [15001, 15006],
     };
     let shared = Shared::default();
-    let worker = Worker::new(profile, &shared, published, connector, Writer::new(sink));
+    let (names, writer) = (Names::new(None), Writer::new(sink));
+    let worker = Worker::new(profile, &shared, published, connector, names, writer);
     (worker, Registry::new(directory, vec![shared.shard]))
 }
 
