@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Malformed;
+use super::{HEADER, Malformed};
 
 /// The longest name on the wire (RFC 1035, 2.3.4).
 const LONGEST: usize = 255;
@@ -37,8 +37,8 @@ impl Name {
 
     /// Reads a name of a message, and says where it ends.
     ///
-    /// A pointer must lead to what is before everything that was read of this name, so no chain of
-    /// them is endless; a name of 255 bytes has at most 127 labels, so none is expensive either.
+    /// A pointer must lead behind the header and to what is before everything that was read of this
+    /// name, so no chain of them is endless; a name of 255 bytes has at most 127 labels, so none is expensive either.
     pub(super) fn read(message: &[u8], start: usize) -> Result<(Self, usize), Malformed> {
         let mut text = String::new();
         let (mut at, mut end, mut earliest) = (start, None, start);
@@ -61,6 +61,10 @@ impl Name {
                 3 => {
                     let low = byte(message, at + 1)?;
                     let target = usize::from(head & 0x3f) << 8 | usize::from(low);
+                    if target < HEADER {
+                        // What stands there differs between a question and its answer.
+                        return Err(Malformed("a name points into the header"));
+                    }
                     if target >= earliest {
                         return Err(Malformed("a name points to itself or forward"));
                     }

@@ -121,6 +121,19 @@ fn a_name_that_points_to_itself_is_refused() {
 }
 
 #[test]
+fn a_name_that_points_into_the_header_is_refused() {
+    // Its question would be another one in the answer, whose header is another one.
+    let mut question = ask::write(7, &name("a.test"), A);
+    let end = HEADER + "1a4test".len();
+    question.splice(end..=end, [0xc0, 1]);
+    let refused = Query::read(&question, Transport::Udp).unwrap_err();
+    let Refusal::Answered(answer) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(super::code(&answer), Some(Code::FormErr));
+}
+
+#[test]
 fn a_name_of_more_than_255_bytes_is_refused() {
     let mut message = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for _ in 0..5 {
