@@ -10,6 +10,7 @@
 
 mod annotation;
 pub mod code;
+pub mod credential;
 mod destination_rule;
 mod envoy_filter;
 mod gateway;
@@ -30,6 +31,7 @@ use crate::yaml::{self, Lines};
 use crate::{lower, validate};
 
 pub use code::{Code, Level};
+use credential::Judge;
 use set::{Set, Subject};
 
 /// An object to analyse, with its origin.
@@ -167,8 +169,9 @@ pub fn installation(options: &Options) -> Vec<Entry> {
     entries.collect()
 }
 
-/// Analyses objects. An object of a file takes the place of the cluster's of the same name.
-pub fn analyze(entries: &[Entry], options: &Options) -> Vec<Message> {
+/// Analyses objects. An object of a file takes the place of the cluster's of the same name. What
+/// Secrets hold is for `judge`, and so is what time it is.
+pub fn analyze(entries: &[Entry], options: &Options, judge: Judge<'_>) -> Vec<Message> {
     let set = Set::new(entries, options);
     let mut findings = Findings {
         messages: Vec::new(),
@@ -181,7 +184,7 @@ pub fn analyze(entries: &[Entry], options: &Options) -> Vec<Message> {
     service::analyze(&set, &mut findings);
     virtual_service::analyze(&set, &mut findings);
     destination_rule::analyze(&set, &mut findings);
-    gateway::analyze(&set, &mut findings);
+    gateway::analyze(&set, judge, &mut findings);
     service_entry::analyze(&set, &mut findings);
     selector::analyze(&set, &mut findings);
     envoy_filter::analyze(&set, &mut findings);

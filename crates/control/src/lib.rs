@@ -37,6 +37,7 @@ mod watch;
 mod webhook;
 
 pub use run::{Listeners, run, run_on, run_with};
+pub use secrets::judge::judge as judge_credential;
 pub use settings::Settings;
 
 /// The Secret in which the mesh's certificate authority is kept.

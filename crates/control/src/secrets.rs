@@ -11,12 +11,14 @@
 
 mod access;
 pub(crate) mod credential;
+pub(crate) mod judge;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kube::Client;
+use lateen_model::secret;
 use lateen_xds::proto;
 use lateen_xds::server::{Account, SecretChange};
 use tokio::sync::mpsc;
@@ -93,12 +95,9 @@ fn objects_of(name: &str) -> impl Iterator<Item = Object> {
     let parts = name.split_once('/');
     parts.into_iter().flat_map(|(namespace, name)| {
         let object = |name: &str| (namespace.to_owned(), name.to_owned());
-        [
-            Some(object(name)),
-            credential::without_ending(name).map(object),
-        ]
-        .into_iter()
-        .flatten()
+        [Some(object(name)), secret::base(name).map(object)]
+            .into_iter()
+            .flatten()
     })
 }
 
@@ -208,7 +207,7 @@ impl Follower {
     }
 
     /// What a name stands for; nothing until all of it is known.
-    fn read(&self, name: &str) -> Option<Result<lateen_model::secret::Secret, Problem>> {
+    fn read(&self, name: &str) -> Option<Result<secret::Secret, Problem>> {
         let mut known = Vec::with_capacity(2);
         for object in objects_of(name) {
             let (_, one) = self.objects.get(&object)?;
@@ -220,7 +219,7 @@ impl Follower {
         }
         let (namespace, name) = name.split_once('/')?;
         let own = known.first().copied().flatten();
-        let stem = known.get(1).copied().flatten();
-        Some(credential::read(namespace, name, own, stem))
+        let base = known.get(1).copied().flatten();
+        Some(credential::read(namespace, name, own, base))
     }
 }

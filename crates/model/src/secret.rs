@@ -36,6 +36,16 @@ pub fn key(namespace: &str, name: &str) -> String {
     format!("{namespace}/{name}")
 }
 
+/// The end of a name that stands for authorities alone.
+pub const AUTHORITIES_ENDING: &str = "-cacert";
+
+/// The Secret that stands in for one of authorities alone, where that does not exist: its name
+/// without the ending. Nothing for other names.
+pub fn base(name: &str) -> Option<&str> {
+    name.strip_suffix(AUTHORITIES_ENDING)
+        .filter(|base| !base.is_empty())
+}
+
 /// Sizes stand for what must not get into logs.
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,6 +64,12 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_name_with_the_ending_has_a_base() {
+        assert_eq!(base("credential-cacert"), Some("credential"));
+        assert_eq!((base("credential"), base("-cacert")), (None, None));
+    }
 
     #[test]
     fn a_secret_does_not_print_what_it_holds() {

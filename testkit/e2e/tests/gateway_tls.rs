@@ -96,6 +96,19 @@ spec:
   - {name: v2, labels: {version: v2}}
 "#;
 
+/// A Gateway that is never applied.
+const WRONG: &str = "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: wrong}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - port: {number: 443, name: https-wrong, protocol: HTTPS}
+    hosts: [wrong.example]
+    tls: {mode: SIMPLE, credentialName: wrong}
+";
+
 #[test]
 fn a_gateway_ends_tls_with_the_secrets_of_its_own_namespace() -> anyhow::Result<()> {
     let files = Files::new()?;
@@ -139,6 +152,7 @@ fn a_gateway_ends_tls_with_the_secrets_of_its_own_namespace() -> anyhow::Result<
     plaintext_is_sent_to_https(&mesh)?;
     clients_show_certificates(&mesh, &files, &authority, &ca)?;
     other_namespaces_lend_nothing(&mesh, &ca)?;
+    mistakes_are_found(&mesh, &files, &authority)?;
     passed_through_beside(&mesh)?;
     a_certificate_is_renewed(&mesh, &files, &ca)?;
     keys_are_printed_nowhere(&mesh)
@@ -256,6 +270,40 @@ fn other_namespaces_lend_nothing(mesh: &Mesh, ca: &str) -> anyhow::Result<()> {
     let output = curl(mesh, "elsewhere.example", &["--cacert", ca])?;
     ensure!(!output.status.success(), "{}", text(&output));
     println!("a Secret of another namespace: {}", text(&output).trim());
+    Ok(())
+}
+
+/// `lateen analyze` says of Secrets what clients would find out.
+fn mistakes_are_found(mesh: &Mesh, files: &Files, authority: &Authority) -> anyhow::Result<()> {
+    let (a, b) = (
+        authority.issue(files, "a", "wrong.example")?,
+        authority.issue(files, "b", "wrong.example")?,
+    );
+    // `kubectl create secret tls` would refuse the pair.
+    mesh.kubectl(&[
+        "create",
+        "secret",
+        "generic",
+        "wrong",
+        "-n",
+        "istio-system",
+        &format!("--from-file=tls.crt={}", a.certificate),
+        &format!("--from-file=tls.key={}", b.key),
+    ])?;
+    let gateway = files.write("wrong.yaml", WRONG)?;
+    let output = mesh.try_lateen(&["analyze", &gateway])?;
+    let told = text(&output);
+    for wanted in [
+        "[IST0101] (Gateway default/edge)",
+        "the Secret istio-system/elsewhere does not exist",
+        "[IST0161] (Gateway default/wrong",
+        "Secret istio-system/wrong cannot be used: tls.key does not belong",
+    ] {
+        ensure!(told.contains(wanted), "{wanted} is not in\n{told}");
+    }
+    ensure!(output.status.code() == Some(79), "{}", output.status);
+    ensure!(!told.contains("PRIVATE KEY"), "a key was printed");
+    println!("{told}");
     Ok(())
 }
 

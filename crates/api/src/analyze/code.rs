@@ -91,6 +91,8 @@ codes! {
         "An annotation is not yet stable."
     CONFLICTING_PORTS "IST0137" "DeploymentConflictingPorts" Warning
         "Several services have different ports for the same target port of a deployment."
+    DUPLICATE_CERTIFICATE "IST0138" "GatewayDuplicateCertificate" Warning
+        "Several Gateways show the same certificate, which connections of HTTP/2 are reused for."
     APPLICATION_UID "IST0144" "InvalidApplicationUID" Warning
         "An application runs as the proxy's user."
     CONFLICTING_GATEWAYS "IST0145" "ConflictingGateways" Error
@@ -113,6 +115,8 @@ codes! {
         "Several Telemetries select the same workload."
     MULTIPLE_TELEMETRIES "IST0160" "MultipleTelemetriesWithoutWorkloadSelectors" Error
         "Several Telemetries of a namespace have no selector."
+    INVALID_CREDENTIAL "IST0161" "InvalidGatewayCredential" Error
+        "A Secret that a Gateway names cannot be used."
     GATEWAY_PORT "IST0162" "GatewayPortNotDefinedOnService" Warning
         "No service exposes the port of a Gateway."
     SUBSET_WITHOUT_PODS "IST0173" "DestinationRuleSubsetNotSelectPods" Error

@@ -1,15 +1,18 @@
-//! Gateways: whether they select proxies, whether their ports are exposed, and conflicts.
+//! Gateways: whether they select proxies, whether their ports are exposed, their credentials, and
+//! conflicts.
 
 use lateen_model::selects;
 use serde_json::Value;
 
+use super::credential::{Judge, Secrets};
 use super::set::{Parsed, Set, Workload};
-use super::{Findings, code};
+use super::{Findings, code, credential};
 use crate::object::string_map;
 use crate::spec::gateway::{Gateway, Server};
 
 /// Analyses every Gateway.
-pub(super) fn analyze(set: &Set<'_>, findings: &mut Findings) {
+pub(super) fn analyze(set: &Set<'_>, judge: Judge<'_>, findings: &mut Findings) {
+    let secrets = Secrets::of(set);
     let gateways = set.gateways();
     let workloads = set.workloads();
     for gateway in &gateways {
@@ -28,57 +31,10 @@ pub(super) fn analyze(set: &Set<'_>, findings: &mut Findings) {
             findings.add(&code::REFERENCE, gateway.subject, "spec.selector", text);
         }
         exposed_ports(gateway, &selected, set, findings);
-        credentials(gateway, &selected, set, findings);
+        credential::analyze(gateway, &selected, &secrets, judge, findings);
     }
     conflicts(&gateways, findings);
-}
-
-/// A Secret that is named must be beside the pods of the gateway. Where the Secrets of the cluster
-/// are not known, nothing can be said.
-fn credentials(
-    gateway: &Parsed<'_, Gateway>,
-    selected: &[&Workload<'_>],
-    set: &Set<'_>,
-    findings: &mut Findings,
-) {
-    let secrets: Vec<_> = set.of("", "Secret").collect();
-    if !secrets.iter().any(|secret| secret.is_of_cluster()) {
-        return;
-    }
-    let mut namespaces: Vec<&str> = selected.iter().map(|w| w.subject.namespace).collect();
-    namespaces.sort_unstable();
-    namespaces.dedup();
-    let has = |namespace: &str, name: &str| {
-        let mut all = secrets.iter();
-        all.any(|secret| secret.namespace == namespace && secret.object.name() == name)
-    };
-    for (index, server) in gateway.spec.servers.iter().enumerate() {
-        let Some(tls) = &server.tls else { continue };
-        let single = [
-            ("credentialName".to_owned(), &tls.credential_name),
-            (
-                "caCertCredentialName".to_owned(),
-                &tls.ca_cert_credential_name,
-            ),
-        ];
-        let several = tls.credential_names.iter().enumerate();
-        let several = several.map(|(i, name)| (format!("credentialNames[{i}]"), name));
-        for (field, name) in single.into_iter().chain(several) {
-            let name = name.strip_prefix("kubernetes://").unwrap_or(name);
-            // Other schemes are other sources.
-            if name.is_empty() || name.contains("://") {
-                continue;
-            }
-            for namespace in namespaces.iter().filter(|namespace| !has(namespace, name)) {
-                let text = format!(
-                    "the Secret {namespace}/{name} does not exist; it must be in the namespace of \
-                     the gateway's pods"
-                );
-                let field = format!("spec.servers[{index}].tls.{field}");
-                findings.add(&code::REFERENCE, gateway.subject, &field, text);
-            }
-        }
-    }
+    duplicates(&gateways, findings);
 }
 
 /// A number that no Service of the gateway exposes is listened to, but nobody reaches it from
@@ -133,13 +89,7 @@ fn conflicts(gateways: &[Parsed<'_, Gateway>], findings: &mut Findings) {
                     !std::ptr::eq(*other, gateway) && other.spec.selector == gateway.spec.selector
                 })
                 .filter(|other| other.spec.servers.iter().any(|s| is_same(server, s)))
-                .map(|other| {
-                    format!(
-                        "{}/{}",
-                        other.subject.namespace,
-                        other.subject.object.name()
-                    )
-                })
+                .map(full_name)
                 .collect();
             if !others.is_empty() {
                 let text = format!(
@@ -158,4 +108,53 @@ fn is_same(a: &Server, b: &Server) -> bool {
     a.port.number == b.port.number
         && a.bind == b.bind
         && a.hosts.iter().any(|host| b.hosts.contains(host))
+}
+
+/// The same certificate in several Gateways of the same proxies: a client whose connection of HTTP/2
+/// was made for the hosts of one may ask there for those of the other, which that one does not serve.
+fn duplicates(gateways: &[Parsed<'_, Gateway>], findings: &mut Findings) {
+    for gateway in gateways {
+        let same_proxies: Vec<&Parsed<'_, Gateway>> = gateways
+            .iter()
+            .filter(|other| !std::ptr::eq(*other, gateway))
+            .filter(|other| selects(&gateway.spec.selector, &other.spec.selector))
+            .collect();
+        for (index, server) in gateway.spec.servers.iter().enumerate() {
+            let own = certificates(server);
+            let shows_one = |other: &Server| certificates(other).iter().any(|c| own.contains(c));
+            let others: Vec<String> = same_proxies
+                .iter()
+                .filter(|other| other.spec.servers.iter().any(shows_one))
+                .map(|other| full_name(other))
+                .collect();
+            if !others.is_empty() {
+                let text = format!(
+                    "its certificate is also shown by {}: a client that reuses a connection of \
+                     HTTP/2 for hosts of both gets 404; put the hosts into one Gateway",
+                    others.join(", ")
+                );
+                let field = format!("spec.servers[{index}].tls");
+                findings.add(&code::DUPLICATE_CERTIFICATE, gateway.subject, &field, text);
+            }
+        }
+    }
+}
+
+/// What a server shows: names of Secrets, and paths of files in pairs.
+fn certificates(server: &Server) -> Vec<(&str, &str)> {
+    let Some(tls) = &server.tls else {
+        return Vec::new();
+    };
+    let names = std::iter::once(&tls.credential_name).chain(&tls.credential_names);
+    let secrets = names.map(|name| (name.as_str(), ""));
+    let file = (tls.server_certificate.as_str(), tls.private_key.as_str());
+    let more = tls.tls_certificates.iter();
+    let more = more.map(|pair| (pair.server_certificate.as_str(), pair.private_key.as_str()));
+    let all = secrets.chain([file]).chain(more);
+    all.filter(|(first, _)| !first.is_empty()).collect()
+}
+
+fn full_name(gateway: &Parsed<'_, Gateway>) -> String {
+    let subject = gateway.subject;
+    format!("{}/{}", subject.namespace, subject.object.name())
 }

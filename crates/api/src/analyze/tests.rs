@@ -1,5 +1,7 @@
 use super::*;
 
+mod credentials;
+
 const BOOKINFO: &str = include_str!("../../../../samples/bookinfo/platform/kube/bookinfo.yaml");
 const GATEWAY: &str = include_str!("../../../../samples/bookinfo/networking/bookinfo-gateway.yaml");
 const ALL: &str = include_str!("../../../../samples/bookinfo/networking/destination-rule-all.yaml");
@@ -19,7 +21,12 @@ fn messages(files: &[&str]) -> Vec<Message> {
     for (index, text) in files.iter().enumerate() {
         entries.extend(read(&format!("{index}.yaml"), text).unwrap());
     }
-    analyze(&entries, &options)
+    analyze(&entries, &options, &no_flaw)
+}
+
+/// Judges of nothing.
+fn no_flaw(_: &credential::Credential<'_>) -> Vec<credential::Flaw> {
+    Vec::new()
 }
 
 /// As `code place`, of the last file only.
@@ -605,16 +612,19 @@ fn only_wanted_namespaces_are_reported_and_files_hide_the_clusters_objects() {
         cluster(object("shop", "gone")),
         cluster(object("other", "gone")),
     ];
-    assert_eq!(analyze(&live, &options).len(), 1);
+    assert_eq!(analyze(&live, &options, &no_flaw).len(), 1);
     let everywhere = Options {
         all_namespaces: true,
         ..options.clone()
     };
-    assert_eq!(analyze(&live, &everywhere).len(), 2);
+    assert_eq!(analyze(&live, &everywhere, &no_flaw).len(), 2);
     let mut both = live.clone();
     let fixed = networking("DestinationRule", "x", "{host: gone, trafficPolicy: {}}");
     both.extend(read("a.yaml", &fixed).unwrap());
-    let codes: Vec<&str> = analyze(&both, &options).iter().map(|m| m.code.id).collect();
+    let codes: Vec<&str> = analyze(&both, &options, &no_flaw)
+        .iter()
+        .map(|m| m.code.id)
+        .collect();
     assert_eq!(codes, ["IST0106", "IST0174"]);
 }
 
@@ -667,35 +677,4 @@ fn every_sample_is_valid() {
         count += 1;
     }
     assert!(count >= 15, "{count} samples");
-}
-
-#[test]
-fn a_gateways_secret_must_be_beside_its_pods_where_secrets_are_known() {
-    let gateway = networking(
-        "Gateway",
-        "secured",
-        "{selector: {istio: ingressgateway}, servers: [
-            {port: {number: 443, name: https, protocol: HTTPS}, hosts: [a.example],
-             tls: {mode: SIMPLE, credentialName: there}},
-            {port: {number: 443, name: more, protocol: HTTPS}, hosts: [b.example],
-             tls: {mode: MUTUAL, credentialNames: ['kubernetes://there', elsewhere]}}]}",
-    );
-    let options = Options::default();
-    let found = |secrets: &[(&str, &str)]| {
-        let mut entries = installation(&options);
-        entries.extend(read("g.yaml", &gateway).unwrap());
-        entries.extend(secrets.iter().map(|(namespace, name)| Entry {
-            value: serde_json::json!({
-                "apiVersion": "v1", "kind": "Secret",
-                "metadata": { "namespace": namespace, "name": name },
-            }),
-            origin: Origin::Cluster,
-        }));
-        let messages = analyze(&entries, &options);
-        let about = messages.into_iter().filter(|m| m.code.id == "IST0101");
-        about.map(|m| m.field).collect::<Vec<_>>()
-    };
-    assert_eq!(found(&[]), Vec::<String>::new());
-    let secrets = [("istio-system", "there"), ("default", "elsewhere")];
-    assert_eq!(found(&secrets), ["spec.servers[1].tls.credentialNames[1]"]);
 }

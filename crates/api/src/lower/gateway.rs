@@ -1,6 +1,7 @@
 //! Lowers a Gateway.
 
 use lateen_model::gateway::{self as model, Certificate, ClientCa, Gateway, Server, ServerHost};
+use lateen_model::secret::AUTHORITIES_ENDING;
 use lateen_model::{Body, HostPattern, Protocol};
 
 use super::{Context, Lowered, port};
@@ -142,7 +143,7 @@ fn client_ca(spec: &ServerTls) -> Option<ClientCa> {
     } else {
         Some(&spec.credential_name)
     };
-    let beside = name.map(|name| ClientCa::Secret(format!("{}-cacert", secret(name))));
+    let beside = name.map(|name| ClientCa::Secret(format!("{}{AUTHORITIES_ENDING}", secret(name))));
     let mut pairs = spec.tls_certificates.iter();
     beside.or_else(|| {
         let pair = pairs.find(|pair| !pair.ca_certificates.is_empty())?;

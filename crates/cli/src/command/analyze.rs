@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::{Api, ListParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::ApiResource;
+use lateen_api::analyze::credential::Credential;
 use lateen_api::analyze::output::Suppression;
 use lateen_api::analyze::{self, Entry, KUBERNETES_KINDS, Level, Message, Options, Origin};
 use serde_json::Value;
@@ -112,7 +115,12 @@ pub(crate) async fn run(args: Analyze) -> anyhow::Result<ExitCode> {
     for file in &args.files {
         entries.extend(files(file, args.recursive, true)?);
     }
-    let mut messages = analyze::analyze(&entries, &options);
+    if let Some(client) = &client {
+        contents(client, &mut entries, &options).await?;
+    }
+    let now = unix_seconds(SystemTime::now());
+    let judge = |credential: &Credential<'_>| lateen_control::judge_credential(credential, now);
+    let mut messages = analyze::analyze(&entries, &options, &judge);
     messages.retain(|message| !args.suppress.iter().any(|one| one.covers(message)));
     print(&messages, &args, &options, client.is_some())?;
     let is_bad = messages
@@ -123,6 +131,11 @@ pub(crate) async fn run(args: Analyze) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+fn unix_seconds(now: SystemTime) -> i64 {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn print(
@@ -171,10 +184,10 @@ async fn cluster(client: &Client) -> anyhow::Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// The names of Secrets; what they hold is nobody's business here. Who may not list them is not
-/// told about missing ones.
+/// The names of Secrets; what most of them hold is nobody's business here. Who may not list them is
+/// not told about missing ones.
 async fn secrets(client: &Client) -> anyhow::Result<Vec<Entry>> {
-    let api = Api::<k8s_openapi::api::core::v1::Secret>::all(client.clone());
+    let api = Api::<Secret>::all(client.clone());
     let list = match api.list_metadata(&ListParams::default()).await {
         Ok(list) => list,
         Err(kube::Error::Api(status)) if status.code == 403 => return Ok(Vec::new()),
@@ -199,6 +212,47 @@ async fn secrets(client: &Client) -> anyhow::Result<Vec<Entry>> {
         }
     };
     Ok(list.into_iter().map(entry).collect())
+}
+
+/// What those Secrets hold that Gateways name, and no others. Who may not read them is told only
+/// whether they exist.
+async fn contents(
+    client: &Client,
+    entries: &mut Vec<Entry>,
+    options: &Options,
+) -> anyhow::Result<()> {
+    let names = analyze::credential::missing(entries, options);
+    let gets = names.iter().map(|(namespace, name)| async move {
+        let api = Api::<Secret>::namespaced(client.clone(), namespace);
+        match api.get_opt(name).await {
+            Ok(secret) => Ok(Some(secret)),
+            Err(kube::Error::Api(status)) if status.code == 403 => Ok(None),
+            Err(error) => {
+                let what = format!("cannot read the secret {namespace}/{name}");
+                Err(output::failed(&what, "`get` on secrets", &error))
+            }
+        }
+    });
+    let found = futures::future::join_all(gets).await;
+    for ((namespace, name), found) in names.iter().zip(found) {
+        let Some(found) = found? else { continue };
+        entries.retain(|entry| {
+            let object = lateen_api::Object(&entry.value);
+            let is_it = object.is("", "Secret")
+                && (object.namespace(), object.name()) == (namespace.as_str(), name.as_str());
+            entry.origin != Origin::Cluster || !is_it
+        });
+        // One that has gone since it was listed is gone here, too.
+        entries.extend(found.map(|secret| Entry {
+            value: serde_json::json!({
+                "apiVersion": "v1", "kind": "Secret",
+                "metadata": { "namespace": namespace, "name": name },
+                "data": secret.data.unwrap_or_default(),
+            }),
+            origin: Origin::Cluster,
+        }));
+    }
+    Ok(())
 }
 
 pub(super) async fn list(client: &Client, resource: ApiResource) -> anyhow::Result<Vec<Entry>> {

@@ -13,16 +13,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use lateen_model::secret::Secret;
+use lateen_model::secret::{self, Secret};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 /// What a Secret of the cluster holds.
 pub(crate) type Data = BTreeMap<String, Vec<u8>>;
-
-/// A name with this ending stands for authorities alone.
-const ENDING: &str = "-cacert";
 
 /// Why a Secret cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,13 +45,8 @@ const AUTHORITIES: Part = Part("ca.crt", "cacert");
 const REVOKED: Part = Part("ca.crl", "crl");
 const STAPLE: &str = "tls.ocsp-staple";
 
-/// The name without the ending of authorities, if it has it.
-pub(super) fn without_ending(name: &str) -> Option<&str> {
-    name.strip_suffix(ENDING).filter(|stem| !stem.is_empty())
-}
-
-/// Reads the Secret of a name: `own` is the one of this name, `stem` the one of the name without
-/// the ending of authorities.
+/// Reads the Secret of a name: `own` is the one of this name, `base` the one that stands in for
+/// it (see [`secret::base`]).
 ///
 /// # Errors
 /// When there is none, or when it is incomplete or invalid.
@@ -62,11 +54,11 @@ pub(super) fn read(
     namespace: &str,
     name: &str,
     own: Option<&Data>,
-    stem: Option<&Data>,
+    base: Option<&Data>,
 ) -> Result<Secret, Problem> {
-    let found = match (own, without_ending(name)) {
-        (Some(data), ending) => Some((data, name, ending.is_some())),
-        (None, Some(short)) => stem.map(|data| (data, short, true)),
+    let found = match (own, secret::base(name)) {
+        (Some(data), base) => Some((data, name, base.is_some())),
+        (None, Some(short)) => base.map(|data| (data, short, true)),
         (None, None) => None,
     };
     let Some((data, found, is_for_authorities)) = found else {
@@ -114,7 +106,7 @@ fn fill(secret: &mut Secret, data: &Data, is_for_authorities: bool) -> Result<()
     Ok(())
 }
 
-fn certificates(key: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(super) fn certificates(key: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let list: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let list = list.map_err(|error| format!("{key} is not PEM: {error}"))?;
     if list.is_empty() {

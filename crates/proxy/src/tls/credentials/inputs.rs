@@ -7,12 +7,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 
 use lateen_model::gateway::{Certificate, ClientCa, ServerTls};
-use lateen_model::secret::{self, Secret};
+use lateen_model::secret::{self, AUTHORITIES_ENDING, Secret};
 
 use super::Interest;
-
-/// The end of the name of a Secret with authorities that belong to another one.
-const AUTHORITIES: &str = "-cacert";
 
 /// The most that is read of a file: a bundle of all the world's authorities is a quarter of it.
 const MOST_BYTES: u64 = 1 << 20;
@@ -211,7 +208,7 @@ impl Inputs {
                 if secret.authorities.is_empty() {
                     return Err(format!(
                         "Secret {namespace}/{name} has no authorities (ca.crt) by which clients \
-                         are checked; add them, or a Secret {name}{AUTHORITIES}"
+                         are checked; add them, or a Secret {name}{AUTHORITIES_ENDING}"
                     ));
                 }
                 Authorities {
@@ -233,7 +230,7 @@ impl Inputs {
     fn stands_for<'n>(&self, namespace: &str, name: &'n str) -> &'n str {
         let known = self.secrets.get(&secret::key(namespace, name));
         let is_absent = known.is_some_and(|known| matches!(known.state, State::Absent));
-        let base = name.strip_suffix(AUTHORITIES);
+        let base = secret::base(name);
         base.filter(|_| is_absent).unwrap_or(name)
     }
 
@@ -304,7 +301,7 @@ pub(super) fn secrets(namespace: &str, tls: &ServerTls) -> impl Iterator<Item = 
         Some(ClientCa::Secret(name)) => Some(name.as_str()),
         Some(ClientCa::File(_)) | None => None,
     };
-    let base = signing.and_then(|name| name.strip_suffix(AUTHORITIES));
+    let base = signing.and_then(secret::base);
     shown
         .chain(signing)
         .chain(base)
