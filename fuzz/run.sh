@@ -37,7 +37,7 @@ fuzz() {
     findings=$directory/findings/$target
     mkdir -p "$corpus" "$findings" "$directory/seeds/$target"
     if ! "$directory/$host/release/$target" "$corpus" "$directory/seeds/$target" \
-        -max_total_time="$seconds" -timeout=1 -rss_limit_mb=512 -max_len=4096 \
+        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=512 -max_len=4096 \
         -artifact_prefix="$findings/" -print_final_stats=1 >"$findings/log" 2>&1; then
         tail -40 "$findings/log"
         echo "$target: a finding, see $findings" >&2
