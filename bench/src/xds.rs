@@ -76,7 +76,7 @@ fn changes(ports: Ports, content: Content) -> Vec<Change> {
         .collect();
     for (host, port) in [(HOST, ports.origin), (GRPC_HOST, ports.grpc_origin)] {
         let endpoint = Endpoint {
-            address: std::net::Ipv4Addr::LOCALHOST.into(),
+            address: std::net::IpAddr::from(std::net::Ipv4Addr::LOCALHOST).into(),
             ports: vec![(port, port)],
             labels: Labels::new(),
             weight: 1,

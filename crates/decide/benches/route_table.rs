@@ -211,7 +211,7 @@ fn endpoints(at: usize) -> Endpoints {
             host: Host::new(&host(at)),
         },
         endpoints: vec![Endpoint {
-            address: [10, 1, 0, 1].into(),
+            address: std::net::IpAddr::from([10, 1, 0, 1]).into(),
             ports: vec![(80, 8080)],
             labels: Labels::new(),
             weight: 1,

@@ -177,7 +177,7 @@ fn pods(endpoints: &Endpoints) -> Arc<[Pod]> {
     let ready = endpoints.endpoints.iter();
     let ready = ready.filter(|endpoint| endpoint.health == Health::Ready);
     ready
-        .map(|endpoint| (endpoint.hostname.as_str().into(), endpoint.address))
+        .filter_map(|endpoint| Some((endpoint.hostname.as_str().into(), endpoint.address.ip()?)))
         .collect()
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use lateen_model::mesh::Mesh;
 use lateen_model::proxy::Proxy;
-use lateen_model::{ObjectRef, Protocol};
+use lateen_model::{ObjectRef, Protocol, SocketAddress};
 
 use crate::cluster::{Cluster, ClusterId, Counted, Permit, Policy, ServiceLabels, Usage};
 use crate::hosts::FixedMap;
@@ -93,7 +93,7 @@ pub struct Inbound {
     /// `inbound|<port>||` or `InboundPassthroughCluster`.
     pub cluster_name: Box<str>,
     /// Where the workload listens, if not where it was dialled.
-    pub endpoint: Option<SocketAddr>,
+    pub endpoint: Option<SocketAddress>,
     /// What it speaks; [`Protocol::Unknown`] is found out from the first bytes.
     pub protocol: Protocol,
     /// The service for metrics; none on ports that no service targets.

@@ -255,7 +255,7 @@ fn store_with_endpoints() -> Store {
     };
     store.apply(resource).expect("the resource is valid");
     let endpoints = (1..=8_u8).map(|last| Endpoint {
-        address: IpAddr::from([10, 1, 0, last]),
+        address: IpAddr::from([10, 1, 0, last]).into(),
         ports: vec![(9080, 9080)],
         labels: Labels::new(),
         weight: u32::from(last),
@@ -291,7 +291,7 @@ fn attempt(cluster: &Cluster, now: Millis) -> bool {
     };
     cluster.record(first, Outcome::Answered(503), now);
     let _retry = cluster.permit(Counted::Retry);
-    let tried = [first.address];
+    let tried = [first.address.clone()];
     let context = Pick {
         tried: &tried,
         ..context

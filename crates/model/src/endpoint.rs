@@ -1,11 +1,9 @@
 //! Endpoints of services: the resource that changes most, hence small and of its own type.
 
-use std::net::IpAddr;
-
 use serde::Serialize;
 
-use crate::Labels;
 use crate::service::ServiceKey;
+use crate::{Address, Labels};
 
 /// Every endpoint of one service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,8 +20,9 @@ pub struct Endpoints {
 #[serde(rename_all = "camelCase")]
 pub struct Endpoint {
     /// Where it listens.
-    pub address: IpAddr,
-    /// Pairs of service port and the port on this address.
+    pub address: Address,
+    /// Pairs of service port and the port on this address, which means nothing for a socket of the
+    /// file system.
     pub ports: Vec<(u16, u16)>,
     /// Labels of the workload, for subsets.
     pub labels: Labels,

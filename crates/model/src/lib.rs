@@ -12,6 +12,7 @@
 //! Secret { chain, private key, … } ── the fourth: a credential, asked for by name
 //! ```
 
+pub mod address;
 pub mod balancer;
 pub mod destination;
 pub mod endpoint;
@@ -33,6 +34,7 @@ pub mod source;
 pub mod tls;
 pub mod workload;
 
+pub use address::{Address, SocketAddress};
 pub use host::{Host, HostPattern};
 pub use percent::Percent;
 pub use protocol::Protocol;

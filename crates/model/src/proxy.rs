@@ -1,11 +1,11 @@
 //! What one proxy is told about itself: the only resource that differs between proxies.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use serde::Serialize;
 
 use crate::service::ServiceKey;
-use crate::{Labels, Protocol};
+use crate::{Labels, Protocol, SocketAddress};
 
 /// The kind of a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -55,5 +55,5 @@ pub struct InboundPort {
     /// The port of that service.
     pub service_port: u16,
     /// Where the workload listens, if not where it was dialled (a Sidecar's `defaultEndpoint`).
-    pub endpoint: Option<SocketAddr>,
+    pub endpoint: Option<SocketAddress>,
 }

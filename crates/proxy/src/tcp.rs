@@ -100,7 +100,7 @@ pub async fn serve_undeclared(
         if let Ok(target) = course.target {
             let mut connection = Box::new(upstream::Connection::from(upstream.transport));
             connection.permit = Some(target.permit);
-            worker.pools.checkin(target.key, connection, clock::now());
+            worker.pools.checkin(&target.key, connection, clock::now());
         }
         return Some((side, verdict));
     }
@@ -146,7 +146,8 @@ async fn run(
     let started = clock::now();
     let _tunnel = worker.activity.tunnels.enter();
     let mut total = Moved::default();
-    let mut upstream_addresses = None;
+    let target = course.target.as_ref().ok();
+    let mut upstream_local = None;
     let reason = match upstream {
         Err(reason) => {
             drop(worker.recorder.tcp_opened(Key {
@@ -158,11 +159,9 @@ async fn run(
         }
         Ok(mut upstream) => {
             let opened = worker.recorder.tcp_opened(course.key);
-            let target = course.target.as_ref().ok();
             let load = target.and_then(|target| target.load.clone());
             let _active = load.map(Active::begin);
-            let remote = target.map(|target| target.key.address);
-            upstream_addresses = remote.zip(upstream.transport.local_addr());
+            upstream_local = upstream.transport.local_addr();
             let idle = target.map_or(IdleTimeout::Default, |target| target.idle);
             let limits = Limits {
                 idle: idle.or(worker.profile.timeouts.tcp_idle),
@@ -189,7 +188,8 @@ async fn run(
             bytes_received: total.received,
             bytes_sent: total.sent,
             duration_ms: clock::millis_between(started, clock::now()),
-            upstream: upstream_addresses,
+            upstream: target.map(|target| &target.key.address),
+            upstream_local,
             cluster: &course.cluster,
             route: &course.route,
             origin,
@@ -235,11 +235,11 @@ impl Course {
     async fn connect(&self, worker: &Worker, origin: Origin) -> Result<Side, Reason> {
         let target = self.target.as_ref().map_err(|reason| *reason)?;
         let limit = target.connect_timeout.min(worker.profile.timeouts.connect);
-        let upstream::Key { address, mark, .. } = target.key;
+        let upstream::Key { address, mark, .. } = &target.key;
         let keepalive = target.keepalive.as_ref();
         let connected = worker
             .connector
-            .connect(address, mark, limit, keepalive)
+            .connect(address, *mark, limit, keepalive)
             .await;
         self.report(worker, origin, connected.is_ok());
         connected.map(Side::new).map_err(|error| {

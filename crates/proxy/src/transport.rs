@@ -1,4 +1,4 @@
-//! The bytes of one connection: a TCP socket, a stream in memory, or a stream of HTTP/2 that is
+//! The bytes of one connection: a TCP socket, one of the file system, a stream in memory, or a stream of HTTP/2 that is
 //! made to look like a connection.
 //!
 //! It is an enum, not a trait object, so that a read or write is one predictable branch. Streams in
@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::buffer::{Buffer, Pool};
 use crate::h2::{Fault, Pipe};
@@ -25,6 +25,8 @@ use crate::tls;
 pub enum Transport {
     /// A TCP socket.
     Tcp(TcpStream),
+    /// A socket of the file system.
+    Unix(UnixStream),
     /// A stream in memory, for tests.
     Memory(DuplexStream),
     /// A stream of an HTTP/2 connection, as an HTTP/1.1 connection for one exchange.
@@ -58,7 +60,9 @@ impl Transport {
             "a read without room would look like an end"
         );
         match self {
-            Self::Tcp(_) | Self::Tls(_) | Self::Memory(_) => ready!(self.poll_read_ready(cx))?,
+            Self::Tcp(_) | Self::Unix(_) | Self::Tls(_) | Self::Memory(_) => {
+                ready!(self.poll_read_ready(cx))?;
+            }
             Self::Stream(pipe) => return pipe.poll_read(cx, buffer, pool),
         }
         let mut room = ReadBuf::new(buffer.room(pool));
@@ -88,6 +92,7 @@ impl Transport {
     pub(crate) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
             Self::Tls(stream) => stream.poll_read_ready(cx),
             Self::Memory(_) | Self::Stream(_) => Poll::Ready(Ok(())),
         }
@@ -102,6 +107,7 @@ impl Transport {
     ) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, room),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, room),
             Self::Memory(stream) => Pin::new(stream).poll_read(cx, room),
             Self::Tls(stream) => stream.poll_read(cx, room),
             Self::Stream(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
@@ -123,6 +129,7 @@ impl Transport {
                     Pin::new(stream).poll_write_vectored(cx, pieces)
                 }
             }
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
             Self::Memory(stream) => {
                 let piece = pieces.iter().find(|piece| !piece.is_empty());
                 Pin::new(stream).poll_write(cx, piece.map_or(&[][..], |piece| piece))
@@ -136,7 +143,7 @@ impl Transport {
     /// more: only TLS keeps anything back.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(_) | Self::Memory(_) | Self::Stream(_) => Poll::Ready(Ok(())),
+            Self::Tcp(_) | Self::Unix(_) | Self::Memory(_) | Self::Stream(_) => Poll::Ready(Ok(())),
             Self::Tls(stream) => stream.poll_flush(cx),
         }
     }
@@ -144,7 +151,7 @@ impl Transport {
     /// Says farewell before an orderly close, where the protocol has a word for it.
     pub fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(_) | Self::Memory(_) | Self::Stream(_) => Poll::Ready(Ok(())),
+            Self::Tcp(_) | Self::Unix(_) | Self::Memory(_) | Self::Stream(_) => Poll::Ready(Ok(())),
             Self::Tls(stream) => stream.poll_shutdown(cx),
         }
     }
@@ -153,6 +160,7 @@ impl Transport {
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Memory(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Stream(pipe) => pipe.poll_shutdown(),
             Self::Tls(stream) => stream.poll_shutdown(cx),
@@ -171,6 +179,10 @@ impl Transport {
                 stream.poll_read_ready(&mut cx).is_ready()
                     && Pin::new(stream).poll_read(&mut cx, &mut room).is_ready()
             }
+            Self::Unix(stream) => {
+                stream.poll_read_ready(&mut cx).is_ready()
+                    && Pin::new(stream).poll_read(&mut cx, &mut room).is_ready()
+            }
             Self::Memory(stream) => Pin::new(stream).poll_read(&mut cx, &mut room).is_ready(),
             // It carries one exchange.
             Self::Stream(_) => true,
@@ -182,21 +194,19 @@ impl Transport {
     /// error. One system call, unlike [`Self::is_stale`].
     pub fn has_news(&self) -> bool {
         match self {
-            Self::Tcp(stream) => {
-                let mut byte = [MaybeUninit::uninit()];
-                let peeked = SockRef::from(stream).peek(&mut byte);
-                !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
-            }
+            Self::Tcp(stream) => has_news(&SockRef::from(stream)),
+            Self::Unix(stream) => has_news(&SockRef::from(stream)),
             Self::Tls(stream) => stream.inner().has_news(),
             Self::Memory(_) | Self::Stream(_) => false,
         }
     }
 
-    /// The address at this end, if it is a socket.
+    /// The address at this end, if it has one: a socket of the file system has none where it was
+    /// not bound.
     pub fn local_addr(&self) -> Option<std::net::SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.local_addr().ok(),
-            Self::Memory(_) => None,
+            Self::Unix(_) | Self::Memory(_) => None,
             Self::Stream(pipe) => pipe.local_addr(),
             Self::Tls(stream) => stream.inner().local_addr(),
         }
@@ -211,7 +221,7 @@ impl Transport {
     pub fn fault(&self) -> Option<Fault> {
         match self {
             Self::Stream(pipe) => pipe.fault(),
-            Self::Tcp(_) | Self::Memory(_) | Self::Tls(_) => None,
+            Self::Tcp(_) | Self::Unix(_) | Self::Memory(_) | Self::Tls(_) => None,
         }
     }
 
@@ -223,9 +233,17 @@ impl Transport {
                 let _ = stream.set_zero_linger();
             }
             Self::Tls(stream) => stream.inner().reset_on_drop(),
-            Self::Memory(_) | Self::Stream(_) => {}
+            // A socket of the file system has no reset.
+            Self::Unix(_) | Self::Memory(_) | Self::Stream(_) => {}
         }
     }
+}
+
+/// Asks the kernel whether something is there to read, be it the end.
+fn has_news(socket: &SockRef<'_>) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    let peeked = socket.peek(&mut byte);
+    !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 impl From<TcpStream> for Transport {

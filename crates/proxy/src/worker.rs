@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lateen_decide::{Cluster, ClusterId, Endpoint, Pick, Scratch, Upstream};
+use lateen_model::SocketAddress;
 use lateen_model::proxy::Role;
 use lateen_wire::h1::head::Limits;
 use tokio::sync::{Notify, mpsc};
@@ -221,7 +222,7 @@ impl Worker {
         }
         let view = self.view();
         let own = self.profile.timeouts.upstream_idle;
-        let limit = |key: upstream::Key| {
+        let limit = |key: &upstream::Key| {
             let policy = match key.owner {
                 Owner::Cluster(id) => view.plan.cluster(id).map(|cluster| &cluster.policy),
                 Owner::Port(port) => Some(&view.plan.inbound(port).policy),
@@ -241,12 +242,12 @@ impl Worker {
         }
     }
 
-    fn endpoints(&self) -> HashSet<SocketAddr> {
+    fn endpoints(&self) -> HashSet<SocketAddress> {
         let view = self.view();
         let mut addresses = HashSet::new();
         for cluster in view.plan.clusters() {
             if let Upstream::Endpoints(set) = &cluster.upstream {
-                addresses.extend(set.all().iter().map(|endpoint| endpoint.address));
+                addresses.extend(set.all().iter().map(|endpoint| endpoint.address.clone()));
             }
         }
         addresses

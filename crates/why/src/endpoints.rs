@@ -31,7 +31,7 @@ pub(crate) fn of(configuration: &Configuration, cluster: &Cluster) -> Vec<Endpoi
     let subset = subset(configuration, cluster);
     let others = known.flat_map(|known| &known.endpoints).filter(|one| {
         let mut chosen = set.all().iter();
-        !chosen.any(|endpoint| endpoint.address.ip() == one.address)
+        !chosen.any(|endpoint| endpoint.address.without_port() == one.address)
     });
     all.extend(others.map(|one| Endpoint {
         address: one.address.to_string(),

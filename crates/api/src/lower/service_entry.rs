@@ -1,7 +1,5 @@
 //! Lowers a ServiceEntry: a service per host, and the endpoints of those that are STATIC.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 use lateen_model::endpoint::{Endpoint, Endpoints};
 use lateen_model::service::{DnsEndpoint, Registry, Resolution, Service, ServiceKey, ServicePort};
@@ -54,7 +52,6 @@ pub(super) fn lower(
     } else {
         &inline
     };
-    note_sockets(spec, &mut lowered);
     for host in &spec.hosts {
         let key = ServiceKey {
             namespace: context.namespace.to_owned(),
@@ -73,17 +70,6 @@ pub(super) fn lower(
         });
     }
     lowered
-}
-
-/// Endpoints behind a socket of the file system are not dialled in this version.
-fn note_sockets(spec: &spec::ServiceEntry, lowered: &mut Lowered) {
-    for (index, endpoint) in spec.endpoints.iter().enumerate() {
-        if endpoint.address.starts_with("unix://") {
-            lowered
-                .unsupported
-                .push(format!("spec.endpoints[{index}].address"));
-        }
-    }
 }
 
 fn service(
@@ -173,7 +159,7 @@ fn names(spec: &spec::ServiceEntry, key: &ServiceKey, workloads: &[Workload]) ->
         };
         return vec![name(spec, &itself)];
     }
-    let reachable = workloads.iter().filter(|w| w.is_ready && w.is_dialable());
+    let reachable = workloads.iter().filter(|w| w.is_ready && w.has_name());
     reachable.map(|workload| name(spec, workload)).collect()
 }
 
@@ -192,9 +178,8 @@ fn endpoints(spec: &spec::ServiceEntry, key: ServiceKey, workloads: &[Workload])
     let mut endpoints: Vec<Endpoint> = workloads
         .iter()
         .filter_map(|workload| {
-            let address: IpAddr = workload.address.parse().ok()?;
             Some(Endpoint {
-                address,
+                address: workload.address.parse().ok()?,
                 ports: ports(spec, workload),
                 labels: workload.labels.clone(),
                 weight: workload.weight.max(1),
@@ -206,7 +191,7 @@ fn endpoints(spec: &spec::ServiceEntry, key: ServiceKey, workloads: &[Workload])
             })
         })
         .collect();
-    endpoints.sort_by(|a, b| (a.address, &a.ports).cmp(&(b.address, &b.ports)));
+    endpoints.sort_by(|a, b| (&a.address, &a.ports).cmp(&(&b.address, &b.ports)));
     Endpoints {
         service: key,
         endpoints,

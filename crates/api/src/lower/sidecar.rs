@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use lateen_model::mesh::OutboundPolicy;
-use lateen_model::{Host, HostPattern, Labels, Protocol};
+use lateen_model::{Host, HostPattern, Labels, Protocol, SocketAddress};
 
 use super::{Lowered, port};
 use crate::spec::sidecar as spec;
@@ -25,14 +25,14 @@ pub struct Sidecar {
 }
 
 /// A port on which a workload serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ingress {
     /// The port that clients dial.
     pub port: u16,
     /// What it speaks.
     pub protocol: Protocol,
     /// Where the workload listens, if not there; an unspecified address is that of the workload.
-    pub endpoint: Option<SocketAddr>,
+    pub endpoint: Option<SocketAddress>,
 }
 
 /// Hosts of a namespace.
@@ -57,16 +57,10 @@ pub enum ImportedFrom {
 
 /// Lowers a spec that was checked.
 pub(super) fn lower(spec: &spec::Sidecar) -> Lowered {
-    let mut unsupported = Vec::new();
-    let ingress = spec.ingress.iter().enumerate().map(|(index, listener)| {
-        if listener.default_endpoint.starts_with("unix://") {
-            unsupported.push(format!("spec.ingress[{index}].defaultEndpoint"));
-        }
-        Ingress {
-            port: port(listener.port.number),
-            protocol: Protocol::from_name(&listener.port.protocol).unwrap_or(Protocol::Tcp),
-            endpoint: endpoint(&listener.default_endpoint),
-        }
+    let ingress = spec.ingress.iter().map(|listener| Ingress {
+        port: port(listener.port.number),
+        protocol: Protocol::from_name(&listener.port.protocol).unwrap_or(Protocol::Tcp),
+        endpoint: endpoint(&listener.default_endpoint),
     });
     let ingress: Vec<Ingress> = ingress.collect();
     let hosts = spec.egress.iter().flat_map(|listener| &listener.hosts);
@@ -99,18 +93,17 @@ pub(super) fn lower(spec: &spec::Sidecar) -> Lowered {
     }
     Lowered {
         sidecar: Some(sidecar),
-        unsupported,
         ..Lowered::default()
     }
 }
 
 /// Reads where a workload listens; a port alone is one of its own address.
-fn endpoint(text: &str) -> Option<SocketAddr> {
+fn endpoint(text: &str) -> Option<SocketAddress> {
     match text.strip_prefix(':') {
-        Some(port) => Some(SocketAddr::new(
-            Ipv4Addr::UNSPECIFIED.into(),
-            port.parse().ok()?,
-        )),
+        Some(port) => {
+            let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port.parse().ok()?);
+            Some(any.into())
+        }
         None => text.parse().ok(),
     }
 }
@@ -206,20 +199,24 @@ ingress:
 - {port: {number: 81, protocol: TCP, name: b}, defaultEndpoint: '127.0.0.1:8081'}
 - {port: {number: 82, protocol: GRPC, name: c}, defaultEndpoint: '[::1]:8082'}
 - {port: {number: 83, protocol: HTTP2, name: d}, defaultEndpoint: ':8083'}
+- {port: {number: 84, protocol: HTTP, name: e}, defaultEndpoint: 'unix:///run/app.sock'}
 ",
         );
-        let ingress = |port, protocol, endpoint: &str| Ingress {
+        let inet = |text: &str| text.parse().ok().map(SocketAddress::Inet);
+        let socket = Some(SocketAddress::Unix("/run/app.sock".into()));
+        let ingress = |port, protocol, endpoint| Ingress {
             port,
             protocol,
-            endpoint: endpoint.parse().ok(),
+            endpoint,
         };
         assert_eq!(
             sidecar.ingress,
             [
-                ingress(80, Protocol::Http, ""),
-                ingress(81, Protocol::Tcp, "127.0.0.1:8081"),
-                ingress(82, Protocol::Grpc, "[::1]:8082"),
-                ingress(83, Protocol::Http2, "0.0.0.0:8083"),
+                ingress(80, Protocol::Http, None),
+                ingress(81, Protocol::Tcp, inet("127.0.0.1:8081")),
+                ingress(82, Protocol::Grpc, inet("[::1]:8082")),
+                ingress(83, Protocol::Http2, inet("0.0.0.0:8083")),
+                ingress(84, Protocol::Http, socket),
             ]
         );
     }
@@ -233,8 +230,7 @@ egress:
 - {captureMode: IPTABLES, hosts: [./*]}
 ingress:
 - {port: {number: 81, protocol: HTTP, name: http}, bind: 127.0.0.1, captureMode: NONE, connectionPool: {tcp: {}}}
-- {port: {number: 82, protocol: HTTP, name: b}, defaultEndpoint: 'unix:///tmp/a'}
-- {port: {number: 83, protocol: TLS, name: c}, tls: {mode: SIMPLE, serverCertificate: a, privateKey: b}}
+- {port: {number: 82, protocol: TLS, name: c}, tls: {mode: SIMPLE, serverCertificate: a, privateKey: b}}
 inboundConnectionPool: {tcp: {maxConnections: 1}}
 outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: a.com, port: {number: 80}}}
 ",
@@ -249,8 +245,7 @@ outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: a.com, port: {numbe
                 "spec.ingress[0].bind",
                 "spec.ingress[0].captureMode",
                 "spec.ingress[0].connectionPool",
-                "spec.ingress[1].defaultEndpoint",
-                "spec.ingress[2].tls",
+                "spec.ingress[1].tls",
                 "spec.outboundTrafficPolicy.egressProxy",
             ]
         );

@@ -515,6 +515,19 @@ endpoints:
 }
 
 #[test]
+fn a_socket_of_the_file_system_is_an_endpoint_of_a_static_entry() {
+    let lowered = spec(
+        "ServiceEntry",
+        "{hosts: [a.com], resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}],
+          endpoints: [{address: 'unix:///run/app.sock'}, {address: 'unix://@app'}]}",
+    );
+    assert_eq!(lowered.unsupported, [""; 0]);
+    let endpoints = lowered.endpoints[0].endpoints.iter();
+    let addresses: Vec<String> = endpoints.map(|one| one.address.to_string()).collect();
+    assert_eq!(addresses, ["unix:///run/app.sock", "unix://@app"]);
+}
+
+#[test]
 fn dns_entries_look_up_their_endpoints_or_their_host() {
     let of = |text: &str| {
         let lowered = spec(

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use lateen_model::Labels;
 use lateen_model::endpoint::Health;
+use lateen_model::{Labels, address};
 use serde_json::Value;
 
 use super::{Error, port, read};
@@ -14,7 +14,7 @@ use crate::validate;
 /// A workload that a ServiceEntry may select.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workload {
-    /// An address, or a name for services that are found by DNS.
+    /// An address, `unix://` with a path, or a name for services that are found by DNS.
     pub address: String,
     /// Ports by the name of the service's port; empty for pods.
     pub ports: BTreeMap<String, u16>,
@@ -96,10 +96,10 @@ impl Workload {
         }
     }
 
-    /// Answers whether there is something to connect to; a socket of the file system is not, nor
-    /// is a workload that is only reached through the gateway of its network.
-    pub(crate) fn is_dialable(&self) -> bool {
-        !self.address.is_empty() && !self.address.starts_with("unix://")
+    /// Answers whether there is a name to look up: a socket of the file system is none, and a
+    /// workload that is only reached through the gateway of its network has none.
+    pub(crate) fn has_name(&self) -> bool {
+        !self.address.is_empty() && address::socket_path(&self.address).is_none()
     }
 }
 

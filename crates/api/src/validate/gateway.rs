@@ -3,12 +3,16 @@
 use std::net::IpAddr;
 
 use lateen_model::Protocol;
+use lateen_model::address::socket_path;
 
 use super::{names, tls};
 use crate::object::Object;
 use crate::problem::{Path, Report};
 use crate::spec::gateway::{Gateway, Server};
 use crate::spec::tls::{ServerTls, ServerTlsMode};
+
+/// The most bytes that the path of a socket may have.
+const LONGEST_PATH: usize = 107;
 
 /// Checks a Gateway.
 pub(super) fn check(spec: &Gateway, object: Object<'_>, report: &mut Report) {
@@ -88,7 +92,7 @@ fn host(text: &str, path: &Path<'_>, report: &mut Report) {
 
 fn port(server: &Server, path: &Path<'_>, report: &mut Report) -> Option<Protocol> {
     let path = path.field("port");
-    let is_socket = server.bind.starts_with("unix://");
+    let is_socket = socket_path(&server.bind).is_some();
     if is_socket {
         if server.port.number != 0 {
             report.error(
@@ -113,7 +117,7 @@ fn port(server: &Server, path: &Path<'_>, report: &mut Report) -> Option<Protoco
 
 /// An address to listen on, or a socket of the file system.
 pub(super) fn bind(text: &str) -> Result<(), String> {
-    if let Some(socket) = text.strip_prefix("unix://") {
+    if let Some(socket) = socket_path(text) {
         unix_path(socket)
     } else if text.parse::<IpAddr>().is_err() {
         Err(format!(
@@ -124,8 +128,15 @@ pub(super) fn bind(text: &str) -> Result<(), String> {
     }
 }
 
-/// The path of a socket: absolute, or abstract with `@`.
+/// The path of a socket: absolute, or abstract with `@`, and no longer than the kernel takes
+/// (unix(7): 108 bytes with the zero at its end).
 pub(super) fn unix_path(path: &str) -> Result<(), String> {
+    if path.len() > LONGEST_PATH {
+        let length = path.len();
+        return Err(format!(
+            "{path:?} has {length} bytes; the path of a socket has at most {LONGEST_PATH}"
+        ));
+    }
     let is_file = path.starts_with('/') && !path.ends_with('/');
     let is_abstract = path.len() > 1 && path.starts_with('@');
     if is_file || is_abstract {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use lateen_model::Protocol;
+use lateen_model::address::socket_path;
 use serde::Deserialize;
 
 use super::gateway::unix_path;
@@ -128,7 +129,7 @@ fn fixed(spec: &ServiceEntry, path: &Path<'_>, report: &mut Report) {
     for (index, endpoint) in spec.endpoints.iter().enumerate() {
         let path = path.index(index);
         let address = &endpoint.address;
-        if address.starts_with("unix://") {
+        if socket_path(address).is_some() {
             socket(spec, endpoint, &path, report);
         } else if address.parse::<IpAddr>().is_err() && !is_behind_gateway(endpoint) {
             report.error(
@@ -201,7 +202,7 @@ fn dns(spec: &ServiceEntry, resolution: Resolution, root: &Path<'_>, report: &mu
     for (index, endpoint) in spec.endpoints.iter().enumerate() {
         let path = path.index(index);
         let address = &endpoint.address;
-        if address.starts_with("unix://") {
+        if socket_path(address).is_some() {
             report.error(
                 &path.field("address"),
                 "a socket of the file system needs resolution STATIC",
@@ -318,7 +319,7 @@ pub(super) fn check_workload_entry(spec: &WorkloadEntry, _: Object<'_>, report: 
                 "is missing: the workload is reached through the gateway of its network",
             );
         }
-    } else if text.starts_with("unix://") {
+    } else if socket_path(text).is_some() {
         if !spec.ports.is_empty() {
             report.error(
                 &root.field("ports"),
@@ -338,7 +339,7 @@ pub(super) fn check_workload_entry(spec: &WorkloadEntry, _: Object<'_>, report: 
 
 /// What every entry must keep, wherever it stands.
 fn workload(entry: &WorkloadEntry, path: &Path<'_>, report: &mut Report) {
-    if let Some(socket) = entry.address.strip_prefix("unix://") {
+    if let Some(socket) = socket_path(&entry.address) {
         report.check(&path.field("address"), unix_path(socket));
     }
     let ports = path.field("ports");
@@ -366,7 +367,7 @@ pub(super) fn check_workload_group(spec: &WorkloadGroup, _: Object<'_>, report: 
         report.check(&ports.key(name), names::port_name(name));
         report.check(&ports.key(name), names::port(*number));
     }
-    if spec.template.address.starts_with("unix://") && !spec.template.ports.is_empty() {
+    if socket_path(&spec.template.address).is_some() && !spec.template.ports.is_empty() {
         report.error(&ports, "must not be set for a socket of the file system");
     }
     if let Some(value) = &spec.probe {

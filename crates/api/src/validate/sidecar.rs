@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use lateen_model::Protocol;
+use lateen_model::address::socket_path;
 
 use super::{connection_pool, gateway, names, tls, virtual_service};
 use crate::object::Object;
@@ -105,7 +106,7 @@ fn port(port: &Port, may_be_zero: bool, path: &Path<'_>, report: &mut Report) ->
 
 /// Where a workload listens: loopback or its own address with a port, or a socket.
 fn endpoint(text: &str) -> Result<(), String> {
-    if let Some(socket) = text.strip_prefix("unix://") {
+    if let Some(socket) = socket_path(text) {
         return gateway::unix_path(socket);
     }
     let wrong = || {
@@ -150,7 +151,7 @@ fn ingress_tls(
 }
 
 fn egress(listener: &EgressListener, is_last: bool, path: &Path<'_>, report: &mut Report) {
-    let is_socket = listener.bind.starts_with("unix://");
+    let is_socket = socket_path(&listener.bind).is_some();
     match &listener.port {
         None if !is_last => {
             report.error(

@@ -1,12 +1,11 @@
 //! Services and their endpoints, from Kubernetes.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use lateen_api::service::{self, Target};
 use lateen_model::endpoint::{Endpoint, Endpoints, Health};
 use lateen_model::service::ServiceKey;
-use lateen_model::{Body, Labels, selects};
+use lateen_model::{Address, Body, Labels, selects};
 
 use super::input::{Service, SliceEndpoint, TargetPort};
 use super::{Index, Key, Output, Rank, audience};
@@ -39,7 +38,7 @@ impl Index {
     }
 
     fn endpoints_of(&self, key: &Key, service: &Service, name: ServiceKey) -> Endpoints {
-        let mut endpoints: BTreeMap<IpAddr, Endpoint> = BTreeMap::new();
+        let mut endpoints: BTreeMap<Address, Endpoint> = BTreeMap::new();
         let slices = self.slices_of.get(key).into_iter().flatten();
         for slice in slices.filter_map(|slice| self.slices.get(slice)) {
             let ports = pairs(service, &slice.ports);
@@ -49,16 +48,17 @@ impl Index {
                 };
                 // An address is in several slices when they differ in ports, or for a moment
                 // while it moves from one to the other: the better news counts.
-                if let Some(known) = endpoints.get_mut(&entry.address) {
+                if let Some(known) = endpoints.get_mut(&endpoint.address) {
                     known.ports.extend(endpoint.ports);
                     known.health = better(known.health, endpoint.health);
                 } else {
-                    endpoints.insert(entry.address, endpoint);
+                    endpoints.insert(endpoint.address.clone(), endpoint);
                 }
             }
         }
         for endpoint in self.selected_entries(key, service) {
-            endpoints.entry(endpoint.address).or_insert(endpoint);
+            let address = endpoint.address.clone();
+            endpoints.entry(address).or_insert(endpoint);
         }
         let mut endpoints: Vec<Endpoint> = endpoints.into_values().collect();
         for endpoint in &mut endpoints {
@@ -125,7 +125,7 @@ impl Index {
             zone => format!("/{zone}"),
         };
         Some(Endpoint {
-            address: entry.address,
+            address: entry.address.into(),
             ports: ports.to_vec(),
             labels: pod.map_or_else(Labels::new, |pod| pod.identity.labels.clone()),
             weight: 1,

@@ -700,9 +700,14 @@ fn a_service_selects_workload_entries_beside_pods() {
         "other",
         json!({ "address": "10.9.0.2", "labels": { "app": "ratings" } }),
     ));
+    index.apply(entry(
+        "socket",
+        json!({ "address": "unix:///run/vm.sock", "labels": { "app": "reviews" } }),
+    ));
     index.settle();
     let all = endpoints(&index, REVIEWS).endpoints;
-    assert_eq!(all.len(), 3);
+    assert_eq!(all.len(), 4);
+    assert_eq!(all[3].address.to_string(), "unix:///run/vm.sock");
     let vm = &all[0];
     assert_eq!(vm.address.to_string(), "10.9.0.1");
     assert_eq!((&vm.ports[..], vm.weight), (&[(80, 9999)][..], 7));
@@ -716,7 +721,7 @@ fn a_service_selects_workload_entries_beside_pods() {
         .find(|kind| kind.kind == "WorkloadEntry");
     index.delete(InputKind::Istio(kind.unwrap()), Key::new("default", "vm"));
     index.settle();
-    assert_eq!(endpoints(&index, REVIEWS).endpoints.len(), 2);
+    assert_eq!(endpoints(&index, REVIEWS).endpoints.len(), 3);
 }
 
 /// One event of a history: an object of the pool is applied in one of two states, or deleted.

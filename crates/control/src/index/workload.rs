@@ -1,14 +1,16 @@
 //! Pods: what their proxies are told about themselves, and who lives at which address.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use lateen_api::service::Target;
 use lateen_api::{Object, lower, workload};
 use lateen_model::proxy::{InboundPort, Proxy, Role};
 use lateen_model::service::ServiceKey;
 use lateen_model::workload::Workload;
-use lateen_model::{Body, Host, ObjectRef, Protocol, Resource, ResourceName, Source, selects};
+use lateen_model::{
+    Body, Host, ObjectRef, Protocol, Resource, ResourceName, SocketAddress, Source, selects,
+};
 use lateen_xds::server::{Change, View};
 use serde_json::Value;
 
@@ -120,6 +122,7 @@ impl Index {
                 service_port: claim.map_or(ingress.port, |inbound| inbound.service_port),
                 endpoint: ingress
                     .endpoint
+                    .clone()
                     .map(|endpoint| own_address(endpoint, &pod.addresses)),
             }
         });
@@ -206,13 +209,15 @@ fn resolve(target: &TargetPort, pod: &Pod) -> Option<u16> {
 }
 
 /// Puts the pod's address in place of an unspecified one.
-fn own_address(mut endpoint: SocketAddr, addresses: &[IpAddr]) -> SocketAddr {
-    if endpoint.ip().is_unspecified() {
+fn own_address(mut endpoint: SocketAddress, addresses: &[IpAddr]) -> SocketAddress {
+    if let SocketAddress::Inet(address) = &mut endpoint
+        && address.ip().is_unspecified()
+    {
         let mut family = addresses
             .iter()
-            .filter(|address| address.is_ipv4() == endpoint.is_ipv4());
+            .filter(|own| own.is_ipv4() == address.is_ipv4());
         if let Some(own) = family.next().or(addresses.first()) {
-            endpoint.set_ip(*own);
+            address.set_ip(*own);
         }
     }
     endpoint

@@ -1,9 +1,9 @@
 //! One address of a cluster.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use lateen_model::SocketAddress;
 use lateen_model::endpoint::Health;
 
 use crate::outlier::Status;
@@ -12,7 +12,7 @@ use crate::outlier::Status;
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub address: SocketAddress,
     /// Its relative weight.
     pub weight: u32,
     /// Whether it takes requests.

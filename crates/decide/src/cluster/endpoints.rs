@@ -73,9 +73,13 @@ impl EndpointSet {
             place.filter(|_| endpoint.health == Health::Ready)
         };
         let mut members = members;
-        members.sort_by_key(|one| {
-            let place = takes(one);
-            (place.is_none(), place, one.0.address)
+        members.sort_by(|one, other| {
+            let rank = |member| {
+                let place = takes(member);
+                (place.is_none(), place)
+            };
+            let by_address = || one.0.address.cmp(&other.0.address);
+            rank(one).cmp(&rank(other)).then_with(by_address)
         });
         let mut priorities: Vec<_> = members.iter().filter_map(|(_, place)| *place).collect();
         priorities.sort_unstable();

@@ -7,8 +7,7 @@
 //! does, a few times, until it finds an endpoint that will do; then it takes the next one that
 //! does from where it stands.
 
-use std::net::SocketAddr;
-
+use lateen_model::SocketAddress;
 use lateen_model::balancer::Algorithm;
 
 use super::Cluster;
@@ -25,7 +24,7 @@ pub struct Pick<'p> {
     pub hash: Option<u64>,
     /// Where earlier attempts of the request went, in order: these are avoided if others will do.
     /// What is chosen by a hash stays where it is, as with Istio.
-    pub tried: &'p [SocketAddr],
+    pub tried: &'p [SocketAddress],
     /// The host that the client asks for, without a port ([`super::Upstream::Dynamic`]).
     pub host: Option<&'p str>,
     /// Localities that were tried twice come last ([`crate::retry::RetryPolicy::remote_localities`]).

@@ -7,6 +7,7 @@ mod warm;
 
 use std::net::SocketAddr;
 
+use lateen_model::SocketAddress;
 use lateen_model::balancer::{ConsistentHash, HashTable};
 use lateen_model::endpoint::Health;
 use lateen_model::mesh::Mesh;
@@ -45,9 +46,9 @@ fn at(priority: u32, health: Health) -> Given {
     }
 }
 
-fn address(at: usize) -> SocketAddr {
+fn address(at: usize) -> SocketAddress {
     let last = u8::try_from(at + 1).expect("a few");
-    SocketAddr::from(([10, 0, 0, last], 80))
+    SocketAddr::from(([10, 0, 0, last], 80)).into()
 }
 
 fn endpoints(given: &[Given]) -> Vec<(Endpoint, Option<Place>)> {

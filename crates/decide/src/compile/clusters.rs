@@ -10,7 +10,7 @@ use lateen_model::endpoint::{Endpoints, Health};
 use lateen_model::mesh::Mesh;
 use lateen_model::proxy::{Proxy, Role};
 use lateen_model::service::{DnsEndpoint, Registry as Origin, Resolution, Service, ServiceKey};
-use lateen_model::{Host, Labels, ObjectRef, Protocol, selects};
+use lateen_model::{Host, Labels, ObjectRef, Protocol, SocketAddress, selects};
 
 use super::locality::Order;
 use crate::cluster::endpoints::Place;
@@ -82,7 +82,7 @@ pub(crate) struct Addresses {
     pub(crate) endpoints: HashMap<ServiceKey, Endpoints>,
     pub(crate) dns: HashMap<String, Resolved>,
     /// The load of each address, kept as long as a cluster has it.
-    loads: HashMap<SocketAddr, Arc<Load>>,
+    loads: HashMap<SocketAddress, Arc<Load>>,
 }
 
 // === impl Interner ===
@@ -286,9 +286,10 @@ impl Spec {
             .filter_map(|endpoint| {
                 let mut ports = endpoint.ports.iter();
                 let (_, port) = ports.find(|(service, _)| *service == self.key.port)?;
-                let address = SocketAddr::new(endpoint.address, *port);
+                let address = endpoint.address.at(*port);
                 let place = self.order.place(&endpoint.locality, &endpoint.labels);
                 let endpoint = Endpoint {
+                    load: load_of(&mut addresses.loads, &address),
                     address,
                     weight: endpoint.weight.max(1),
                     health: endpoint.health,
@@ -296,7 +297,6 @@ impl Spec {
                     is_meshed: endpoint.is_meshed,
                     locality: endpoint.locality.as_str().into(),
                     service_account: endpoint.service_account.as_str().into(),
-                    load: load_of(&mut addresses.loads, address),
                     status: Arc::default(),
                 };
                 Some((endpoint, place))
@@ -333,8 +333,9 @@ impl Spec {
                 },
             };
             for ip in found {
-                let address = SocketAddr::new(*ip, port);
+                let address = SocketAddr::new(*ip, port).into();
                 let endpoint = Endpoint {
+                    load: load_of(&mut addresses.loads, &address),
                     address,
                     weight: one.weight.max(1),
                     health: Health::Ready,
@@ -342,7 +343,6 @@ impl Spec {
                     is_meshed: false,
                     locality: one.locality.as_str().into(),
                     service_account: "".into(),
-                    load: load_of(&mut addresses.loads, address),
                     status: Arc::default(),
                 };
                 endpoints.push((endpoint, place));
@@ -366,7 +366,7 @@ fn remember(endpoints: &mut [(Endpoint, Option<Place>)], last: Option<&Cluster>)
     let Some(Upstream::Endpoints(known)) = last.map(|last| &last.upstream) else {
         return;
     };
-    let known = known.all().iter().map(|one| (one.address, &one.status));
+    let known = known.all().iter().map(|one| (&one.address, &one.status));
     let known: HashMap<_, _> = known.collect();
     for (endpoint, _) in endpoints {
         if let Some(status) = known.get(&endpoint.address) {
@@ -378,8 +378,11 @@ fn remember(endpoints: &mut [(Endpoint, Option<Place>)], last: Option<&Cluster>)
     }
 }
 
-fn load_of(loads: &mut HashMap<SocketAddr, Arc<Load>>, address: SocketAddr) -> Arc<Load> {
-    Arc::clone(loads.entry(address).or_default())
+fn load_of(loads: &mut HashMap<SocketAddress, Arc<Load>>, address: &SocketAddress) -> Arc<Load> {
+    match loads.get(address) {
+        Some(load) => Arc::clone(load),
+        None => Arc::clone(loads.entry(address.clone()).or_default()),
+    }
 }
 
 /// The names of a service in metrics: a Kubernetes Service goes by its short name.

@@ -31,7 +31,7 @@ pub(crate) fn compile(
             Inbound {
                 port: one.port,
                 cluster_name: format!("inbound|{}||", one.port).into(),
-                endpoint: one.endpoint,
+                endpoint: one.endpoint.clone(),
                 protocol: one.protocol,
                 service: Some(labels(one, registry)),
                 service_port: one.service_port,

@@ -253,7 +253,7 @@ fn inbound(plan: &Plan, sockets: Sockets) -> Value {
         fields.set("match", what);
         fields.set("cluster", &*one.cluster_name);
         fields.set_if("service", one.service.as_ref().map(|it| &*it.host));
-        fields.set_if("endpoint", one.endpoint.map(|it| it.to_string()));
+        fields.set_if("endpoint", one.endpoint.as_ref().map(ToString::to_string));
         fields.finish()
     });
     json!({

@@ -241,11 +241,10 @@ impl Store {
             let Some(known) = self.addresses.endpoints.get(&one.service) else {
                 continue;
             };
-            for endpoint in &known.endpoints {
-                if !own.contains(&endpoint.address) {
-                    let key = (endpoint.address.to_canonical(), one.port);
-                    map.entry(key).or_insert_with(|| Arc::clone(&one.outbound));
-                }
+            let addresses = known.endpoints.iter().filter_map(|one| one.address.ip());
+            for address in addresses.filter(|address| !own.contains(address)) {
+                let key = (address.to_canonical(), one.port);
+                map.entry(key).or_insert_with(|| Arc::clone(&one.outbound));
             }
         }
         Arc::new(map)

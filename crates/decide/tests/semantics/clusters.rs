@@ -1,6 +1,7 @@
 //! How clusters are talked to: the blocks of DestinationRules with their defaults, and what is
 //! remembered of a cluster and of its endpoints.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -383,7 +384,7 @@ fn spread(world: &mut World, localities: &[(&str, bool)]) {
     let endpoints = (1..)
         .zip(localities)
         .map(|(last, (locality, is_ready))| endpoint::Endpoint {
-            address: [10, 1, 0, last].into(),
+            address: IpAddr::from([10, 1, 0, last]).into(),
             ports: vec![(9080, 9080)],
             labels: Labels::new(),
             weight: 1,
@@ -415,7 +416,7 @@ fn priorities(world: &mut World) -> Vec<Option<u32>> {
     let mut all: Vec<_> = set
         .all()
         .iter()
-        .map(|one| (one.address, one.priority))
+        .map(|one| (one.address.clone(), one.priority))
         .collect();
     all.sort_unstable();
     all.into_iter().map(|(_, priority)| priority).collect()

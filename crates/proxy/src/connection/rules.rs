@@ -9,7 +9,7 @@ use lateen_decide::{
     Cluster, ClusterId, Counted, Endpoint, Inbound, Inspect, Outbound, Permit, Pick, Plan, Route,
     RouteTable, Serve, SniTable, TcpRoute, Upstream, Usage,
 };
-use lateen_model::{Protocol, Reason};
+use lateen_model::{Protocol, Reason, SocketAddress};
 use lateen_wire::server_name::{ServerName, offers_any, server_name};
 use lateen_wire::sniff::Verdict;
 
@@ -43,10 +43,10 @@ enum Of<'p> {
 }
 
 /// Where a request or a connection goes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Target<'p> {
     /// The address.
-    pub address: SocketAddr,
+    pub address: SocketAddress,
     /// Whose traffic it is.
     pub mark: Mark,
     /// Who takes it.
@@ -67,7 +67,7 @@ pub enum Recipient<'p> {
 }
 
 /// A cluster that was decided on, with what logs and metrics say about it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Chosen<'p> {
     /// Where it goes, or why it cannot.
     pub target: Result<Target<'p>, Reason>,
@@ -233,7 +233,10 @@ impl<'p> Rules<'p> {
         let service = self.published.inbound_service(dialled.port());
         Chosen {
             target: Ok(Target {
-                address: inbound.endpoint.unwrap_or(dialled),
+                address: match &inbound.endpoint {
+                    Some(endpoint) => endpoint.clone(),
+                    None => dialled.into(),
+                },
                 mark: Mark::Inbound,
                 recipient: Recipient::Workload(inbound),
                 endpoint: None,
@@ -305,9 +308,9 @@ impl<'p> Rules<'p> {
             Upstream::Dynamic(port) => {
                 let host = context.host.ok_or(Reason::NoHealthyUpstream)?;
                 let address = worker.names.address(host, || worker.random.next());
-                SocketAddr::new(address.ok_or(Reason::NoHealthyUpstream)?, port)
+                SocketAddr::new(address.ok_or(Reason::NoHealthyUpstream)?, port).into()
             }
-            _ => endpoint.map_or(dialled, |endpoint| endpoint.address),
+            _ => endpoint.map_or(dialled.into(), |endpoint| endpoint.address.clone()),
         };
         Ok(Target {
             address,
@@ -377,7 +380,8 @@ impl Chosen<'_> {
             Door::Inbound => (Reporter::Destination, origin.peer.ip()),
             Door::Outbound | Door::Gateway => {
                 let target = self.target.as_ref();
-                let peer = target.map_or(Key::NO_PEER, |target| target.address.ip());
+                let peer = target.ok().and_then(|target| target.address.ip());
+                let peer = peer.unwrap_or(Key::NO_PEER);
                 (Reporter::Source, peer)
             }
         };

@@ -90,7 +90,7 @@ struct Dialler<'a> {
 
 impl Upstreams {
     /// A stream to an address, over a connection that has room for it.
-    pub fn ready(&self, key: Key, policy: &Policy) -> Option<Transport> {
+    pub fn ready(&self, key: &Key, policy: &Policy) -> Option<Transport> {
         self.available(key, policy).map(stream)
     }
 
@@ -98,7 +98,7 @@ impl Upstreams {
     pub async fn open(
         &self,
         worker: &Worker,
-        key: Key,
+        key: &Key,
         limit: Duration,
         policy: &Policy,
     ) -> Result<Transport, ConnectError> {
@@ -106,9 +106,9 @@ impl Upstreams {
             if let Some(connection) = self.available(key, policy) {
                 return Ok(stream(connection));
             }
-            let dial = self.dialling.borrow().get(&key).cloned();
+            let dial = self.dialling.borrow().get(key).cloned();
             let Some(dial) = dial else {
-                let dialler = Dialler::new(self, key);
+                let dialler = Dialler::new(self, key.clone());
                 // Boxed: it is needed once per connection, and large.
                 let connected = Box::pin(self.connect(worker, key, limit, policy)).await;
                 let outcome = match &connected {
@@ -131,14 +131,14 @@ impl Upstreams {
     pub(crate) fn sweep(
         &self,
         now: Instant,
-        limit: impl Fn(Key) -> Option<Duration>,
-        is_wanted: impl Fn(Key) -> bool,
+        limit: impl Fn(&Key) -> Option<Duration>,
+        is_wanted: impl Fn(&Key) -> bool,
     ) {
         self.open.borrow_mut().retain(|key, list| {
-            if !is_wanted(*key) {
+            if !is_wanted(key) {
                 return false;
             }
-            let limit = limit(*key);
+            let limit = limit(key);
             list.retain(|connection| {
                 let watch = &connection.watch;
                 let idle = now.saturating_duration_since(watch.idle_since());
@@ -154,9 +154,9 @@ impl Upstreams {
         self.open.borrow().values().map(Vec::len).sum()
     }
 
-    fn available(&self, key: Key, policy: &Policy) -> Option<Rc<Connection>> {
+    fn available(&self, key: &Key, policy: &Policy) -> Option<Rc<Connection>> {
         let mut open = self.open.borrow_mut();
-        let list = open.get_mut(&key)?;
+        let list = open.get_mut(key)?;
         // One that takes no more streams ends with those that it has; one that has ended is cleared
         // away by the next sweep.
         list.retain(|connection| !connection.is_spent(policy));
@@ -168,14 +168,14 @@ impl Upstreams {
     async fn connect(
         &self,
         worker: &Worker,
-        key: Key,
+        key: &Key,
         limit: Duration,
         policy: &Policy,
     ) -> Result<Rc<Connection>, ConnectError> {
         let keepalive = policy.keepalive.as_ref();
         let transport = worker
             .connector
-            .connect(key.address, key.mark, limit, keepalive)
+            .connect(&key.address, key.mark, limit, keepalive)
             .await?;
         let local = transport.local_addr();
         let wire = Wire::new(Side::new(transport), Rc::clone(&worker.buffers));
@@ -197,7 +197,9 @@ impl Upstreams {
             ends: age.and_then(|age| clock::now().checked_add(age)),
         });
         let mut open = self.open.borrow_mut();
-        open.entry(key).or_default().push(Rc::clone(&connection));
+        open.entry(key.clone())
+            .or_default()
+            .push(Rc::clone(&connection));
         Ok(connection)
     }
 }
@@ -254,7 +256,7 @@ impl<'a> Dialler<'a> {
     fn new(upstreams: &'a Upstreams, key: Key) -> Self {
         let dial = Rc::<Dial>::default();
         let mut dialling = upstreams.dialling.borrow_mut();
-        dialling.insert(key, Rc::clone(&dial));
+        dialling.insert(key.clone(), Rc::clone(&dial));
         Self {
             upstreams,
             key,

@@ -61,8 +61,6 @@ struct Attempts<'x, 'p> {
     host: Option<String>,
     /// How many were begun.
     begun: u32,
-    /// Where the last one goes.
-    target: Option<Target<'p>>,
     /// Leave for the retry that is under way.
     permit: Option<Permit<&'p Arc<Usage>>>,
 }
@@ -135,7 +133,6 @@ impl<'x, 'p> Attempts<'x, 'p> {
             total,
             host: None,
             begun: 0,
-            target: None,
             permit: None,
             client,
             work,
@@ -174,8 +171,7 @@ impl<'x, 'p> Attempts<'x, 'p> {
     /// Chooses where the next attempt goes.
     fn locate(&mut self) -> Result<(), Reason> {
         let Action::Forward(cluster) = self.course.action else {
-            self.target = Some(self.course.chosen.target?);
-            return Ok(());
+            return self.located();
         };
         let retries = &self.course.policy.retries;
         // A hash means one endpoint: Istio's policy does not avoid it then.
@@ -191,14 +187,18 @@ impl<'x, 'p> Attempts<'x, 'p> {
             tried: if avoids { &self.work.tried } else { &[] },
             seeks_other_localities: retries.remote_localities,
         };
-        let target = self.course.rules.locate(&self.worker, cluster, &context);
-        self.course.chosen.target = target;
-        self.target = Some(target?);
-        Ok(())
+        self.course.chosen.target = self.course.rules.locate(&self.worker, cluster, &context);
+        self.located()
     }
 
+    fn located(&self) -> Result<(), Reason> {
+        let target = self.course.chosen.target.as_ref();
+        target.map(|_| ()).map_err(|reason| *reason)
+    }
+
+    /// Where the attempt that has begun goes.
     fn target(&self) -> &Target<'p> {
-        let target = self.target.as_ref();
+        let target = self.course.chosen.target.as_ref();
         target.expect("an attempt begins when its target is located")
     }
 
@@ -212,7 +212,6 @@ impl<'x, 'p> Attempts<'x, 'p> {
         self.begun += 1;
         if self.begun == 1 {
             let sent = Sent {
-                upstream: self.target().address,
                 timeout: self.course.policy.retries.per_try_timeout.or(self.total),
                 is_call: self.about.is_call,
             };
@@ -238,15 +237,15 @@ impl<'x, 'p> Attempts<'x, 'p> {
         let request = request.ok_or(Failure::Overflow)?;
         let is_idempotent = request_head::is_idempotent(self.about.method);
         let can_repeat = is_idempotent && self.work.extent != Extent::Streamed;
-        let mut pooled = links::checkout(&self.worker, self.link(), can_repeat);
+        let mut pooled = links::checkout(&self.worker, &self.link(), can_repeat);
         let result = loop {
             let is_reused = pooled.is_some();
             let ready = pooled.take();
-            let connection = match ready.or_else(|| links::ready(&self.worker, self.link())) {
+            let connection = match ready.or_else(|| links::ready(&self.worker, &self.link())) {
                 Some(connection) => connection,
                 // Boxed, as it is needed once per connection and would make that of every
                 // exchange larger.
-                None => Box::pin(links::open(&self.worker, self.link(), self.ends)).await?,
+                None => Box::pin(links::open(&self.worker, &self.link(), self.ends)).await?,
             };
             let failure = match self.exchange(connection).await {
                 Ok(next) => break Ok(next),
@@ -268,7 +267,7 @@ impl<'x, 'p> Attempts<'x, 'p> {
         connection.served += 1;
         let transport = &connection.side.transport;
         let target = self.target();
-        let (address, recipient) = (target.address, target.recipient);
+        let (address, recipient) = (target.address.clone(), target.recipient);
         self.record.reaches(address, &self.worker.log, transport);
         let policy = self.course.policy;
         let idle = self.worker.profile.timeouts.stream_idle;
@@ -295,7 +294,7 @@ impl<'x, 'p> Attempts<'x, 'p> {
                 if let Failure::WorthAnother(_) = failure {
                     self.spare(connection);
                 } else {
-                    links::close(&self.worker, self.link(), connection);
+                    links::close(&self.worker, &self.link(), connection);
                 }
                 Err(failure)
             }
@@ -309,9 +308,9 @@ impl<'x, 'p> Attempts<'x, 'p> {
         }
         let is_clean = done.is_request_whole && connection.side.buffer.is_empty();
         if done.upstream == Persistence::KeepAlive && is_clean {
-            links::checkin(&self.worker, self.link(), connection, done.at);
+            links::checkin(&self.worker, &self.link(), connection, done.at);
         } else {
-            links::close(&self.worker, self.link(), connection);
+            links::close(&self.worker, &self.link(), connection);
         }
         match done.client {
             Persistence::KeepAlive => Next::Again,
@@ -335,9 +334,9 @@ impl<'x, 'p> Attempts<'x, 'p> {
         let is_open = head.persistence() == Persistence::KeepAlive;
         buffer.discard(&self.worker.buffers);
         if is_whole && is_open && self.work.to_upstream.is_done() {
-            links::checkin(&self.worker, self.link(), connection, clock::now());
+            links::checkin(&self.worker, &self.link(), connection, clock::now());
         } else {
-            links::close(&self.worker, self.link(), connection);
+            links::close(&self.worker, &self.link(), connection);
         }
     }
 
@@ -389,7 +388,7 @@ impl<'x, 'p> Attempts<'x, 'p> {
 
     /// Waits before the next attempt, longer each time.
     async fn pause(&mut self) -> Result<(), Failure> {
-        let address = self.target().address;
+        let address = self.target().address.clone();
         self.work.tried.push(address);
         let longest = self.course.policy.retries.longest_pause(self.begun);
         let nanos = (u128::from(self.worker.random.next()) * longest.as_nanos()) >> 64;

@@ -35,7 +35,7 @@ static INBOUND: LazyLock<RoutePolicy> = LazyLock::new(|| RoutePolicy {
 });
 
 /// What was decided on a request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Course<'p> {
     /// The plan by which it was decided.
     pub(super) rules: Rules<'p>,

@@ -2,11 +2,11 @@
 //! the writer of heads.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::SystemTime;
 
 use lateen_decide::headers::{Changes, Piece, Template, Variable, Write};
+use lateen_model::SocketAddress;
 use lateen_wire::h1::field::{Name, Value};
 use lateen_wire::h1::head::FieldsView;
 use lateen_wire::h1::request::Request;
@@ -41,7 +41,7 @@ pub(super) struct About<'a> {
     /// The status.
     pub(super) status: u16,
     /// Where the request went.
-    pub(super) upstream: Option<SocketAddr>,
+    pub(super) upstream: Option<&'a SocketAddress>,
     /// What befell it.
     pub(super) flags: Flags,
 }

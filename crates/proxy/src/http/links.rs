@@ -14,11 +14,12 @@ use crate::upstream::{self, Connection, Version};
 use crate::worker::Worker;
 
 /// Where a connection goes, and whose policy it is under.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Link<'p> {
     /// What makes it interchangeable with others.
     pub(super) key: upstream::Key,
-    recipient: Recipient<'p>,
+    /// Who takes it.
+    pub(super) recipient: Recipient<'p>,
 }
 
 // === impl Link ===
@@ -26,20 +27,14 @@ pub(super) struct Link<'p> {
 impl<'p> Link<'p> {
     /// The link to a target, for a request that came by this door, over HTTP/2 or not.
     pub(super) fn of(target: &Target<'p>, door: Door, is_http2: bool) -> Self {
-        let Target {
-            address,
-            mark,
-            recipient,
-            ..
-        } = *target;
         Self {
             key: upstream::Key {
-                address,
-                mark,
-                owner: recipient.owner(),
+                address: target.address.clone(),
+                mark: target.mark,
+                owner: target.recipient.owner(),
                 version: h2::upstream_protocol(target, is_http2, door),
             },
-            recipient,
+            recipient: target.recipient,
         }
     }
 
@@ -54,11 +49,11 @@ impl<'p> Link<'p> {
 /// upstream has closed it: one system call against a lost request.
 pub(super) fn checkout(
     worker: &Worker,
-    link: Link<'_>,
+    link: &Link<'_>,
     can_repeat: bool,
 ) -> Option<Box<Connection>> {
     loop {
-        let connection = worker.pools.checkout(link.key)?;
+        let connection = worker.pools.checkout(&link.key)?;
         if can_repeat || !connection.side.transport.has_news() {
             return Some(connection);
         }
@@ -68,34 +63,34 @@ pub(super) fn checkout(
 /// Gives a connection back whose last exchange left nothing on it.
 pub(super) fn checkin(
     worker: &Worker,
-    link: Link<'_>,
+    link: &Link<'_>,
     mut connection: Box<Connection>,
     now: Instant,
 ) {
     if link.takes_more(&connection) {
         connection.side.buffer.release(&worker.buffers);
-        worker.pools.checkin(link.key, connection, now);
+        worker.pools.checkin(&link.key, connection, now);
     } else {
         close(worker, link, connection);
     }
 }
 
 /// Ends a connection.
-pub(super) fn close(worker: &Worker, link: Link<'_>, mut connection: Box<Connection>) {
+pub(super) fn close(worker: &Worker, link: &Link<'_>, mut connection: Box<Connection>) {
     connection.side.buffer.discard(&worker.buffers);
     drop(connection);
     worker.pools.released(link.key.owner);
 }
 
 /// A stream of a connection of HTTP/2 that has room for it: there is nothing to wait for.
-pub(super) fn ready(worker: &Worker, link: Link<'_>) -> Option<Box<Connection>> {
+pub(super) fn ready(worker: &Worker, link: &Link<'_>) -> Option<Box<Connection>> {
     if link.key.version != Version::Http2 {
         return None;
     }
     // As in [`open`], which answers for a limit that is reached.
     let _pending = link.recipient.permit(Counted::Pending)?;
     let streams = &worker.pools.streams;
-    let transport = streams.ready(link.key, link.recipient.policy())?;
+    let transport = streams.ready(&link.key, link.recipient.policy())?;
     Some(Box::new(transport.into()))
 }
 
@@ -105,7 +100,7 @@ pub(super) fn ready(worker: &Worker, link: Link<'_>) -> Option<Box<Connection>> 
 /// own worker is free, and looks every few milliseconds whether another has given one up.
 pub(super) async fn open(
     worker: &Worker,
-    link: Link<'_>,
+    link: &Link<'_>,
     ends: Option<Instant>,
 ) -> Result<Box<Connection>, Failure> {
     let recipient = link.recipient;
@@ -141,7 +136,7 @@ pub(super) async fn open(
 
 async fn connect(
     worker: &Worker,
-    link: Link<'_>,
+    link: &Link<'_>,
     limit: Duration,
     ends: Option<Instant>,
 ) -> Result<Box<Connection>, Failure> {
@@ -150,17 +145,17 @@ async fn connect(
         mark,
         version,
         ..
-    } = link.key;
+    } = &link.key;
     let policy = link.recipient.policy();
     let keepalive = policy.keepalive.as_ref();
     let connected = match version {
         Version::Http1 => {
-            let connecting = worker.connector.connect(address, mark, limit, keepalive);
+            let connecting = worker.connector.connect(address, *mark, limit, keepalive);
             within(ends, connecting).await?
         }
         Version::Http2 => {
             let streams = &worker.pools.streams;
-            within(ends, streams.open(worker, link.key, limit, policy)).await?
+            within(ends, streams.open(worker, &link.key, limit, policy)).await?
         }
     };
     match connected {

@@ -113,18 +113,19 @@ impl Copy {
             now: clock::millis(clock::now()),
             ..Pick::default()
         };
-        let target = rules.locate(worker, self.cluster, &context);
-        let target = target.map_err(|reason| io::Error::other(reason.details()))?;
+        let (link, endpoint) = {
+            let target = rules.locate(worker, self.cluster, &context);
+            let target = target.map_err(|reason| io::Error::other(reason.details()))?;
+            let link = Link::of(&target, self.origin.door, self.is_http2);
+            (link, target.endpoint)
+        };
         let full = || io::Error::other("a limit of its cluster is reached");
-        let request = target.recipient.permit(Counted::Request);
+        let request = link.recipient.permit(Counted::Request);
         let _request = request.ok_or_else(full)?;
-        let _active = target
-            .endpoint
-            .map(|endpoint| Active::begin(&endpoint.load));
-        let link = Link::of(&target, self.origin.door, self.is_http2);
-        let mut connection = match links::checkout(worker, link, false) {
+        let _active = endpoint.map(|endpoint| Active::begin(&endpoint.load));
+        let mut connection = match links::checkout(worker, &link, false) {
             Some(connection) => connection,
-            None => match links::open(worker, link, None).await {
+            None => match Box::pin(links::open(worker, &link, None)).await {
                 Ok(connection) => connection,
                 Err(Failure::Overflow) => return Err(full()),
                 Err(_) => return Err(io::ErrorKind::ConnectionRefused.into()),
@@ -133,14 +134,14 @@ impl Copy {
         connection.served += 1;
         let sent = exchange(worker, &mut connection.side, self).await;
         if let (Recipient::Cluster(cluster), Some(endpoint), Err(_)) =
-            (target.recipient, target.endpoint, &sent)
+            (link.recipient, endpoint, &sent)
         {
             cluster.record(endpoint, Outcome::Failed, clock::millis(clock::now()));
         }
         if let Ok(Persistence::KeepAlive) = sent {
-            links::checkin(worker, link, connection, clock::now());
+            links::checkin(worker, &link, connection, clock::now());
         } else {
-            links::close(worker, link, connection);
+            links::close(worker, &link, connection);
         }
         sent.map(drop)
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use lateen_model::Reason;
+use lateen_model::{Reason, SocketAddress};
 
 use super::client::Client;
 use super::course::Course;
@@ -26,7 +26,7 @@ pub(super) struct Record {
     /// Bytes of the request's head as received.
     pub(super) head_bytes: usize,
     /// Where the last attempt went.
-    upstream: Option<SocketAddr>,
+    upstream: Option<SocketAddress>,
     /// The near end of its connection, if the log wants it.
     local: Option<SocketAddr>,
     status: u16,
@@ -54,7 +54,7 @@ impl Record {
     }
 
     /// It goes to this upstream.
-    pub(super) fn reaches(&mut self, address: SocketAddr, log: &Writer, upstream: &Transport) {
+    pub(super) fn reaches(&mut self, address: SocketAddress, log: &Writer, upstream: &Transport) {
         self.upstream = Some(address);
         if log.is_on() {
             self.local = upstream.local_addr();
@@ -62,8 +62,8 @@ impl Record {
     }
 
     /// Where the last attempt went.
-    pub(super) fn upstream(&self) -> Option<SocketAddr> {
-        self.upstream
+    pub(super) fn upstream(&self) -> Option<&SocketAddress> {
+        self.upstream.as_ref()
     }
 
     /// The upstream's response is on its way.
@@ -154,7 +154,8 @@ impl Record {
                 bytes_sent: work.to_client.body(),
                 duration_ms: exchange.millis,
                 service_time_ms: self.service_time_ms,
-                upstream: self.upstream.zip(self.local),
+                upstream: self.upstream.as_ref(),
+                upstream_local: self.local,
                 cluster: chosen.cluster,
                 route: chosen.route,
             });

@@ -1,7 +1,7 @@
 //! The head of a request that is sent on to its upstream.
 
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use lateen_wire::h1::chunked::{Decoder, Ending, Event, Mode};
@@ -32,8 +32,6 @@ const ATTEMPT: &str = "x-envoy-attempt-count";
 /// What the head that is sent on depends on, beside the request and its course.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sent {
-    /// Where it goes.
-    pub(super) upstream: SocketAddr,
     /// How long the upstream has, if the rule limits it.
     pub(super) timeout: Option<Duration>,
     /// Whether it is a call of gRPC.
@@ -115,7 +113,7 @@ pub(super) fn send(
     };
     // HTTP/1.1 wants a Host; an HTTP/1.0 client may not have said one.
     let authority = match request.authority() {
-        None if work.authority.is_empty() => Authority::new(host.write(sent.upstream)),
+        None if work.authority.is_empty() => Authority::new(host.write(client.origin.destination)),
         _ => Authority::new(&work.authority),
     };
     let sends_upgrade = request.upgrade().is_some();

@@ -4,8 +4,8 @@
 //! and in steady state none is allocated.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 
+use lateen_model::SocketAddress;
 use lateen_wire::h1::request::{self, Request};
 use lateen_wire::h1::response;
 
@@ -47,7 +47,7 @@ pub struct Workspace {
     /// The id of the request, if it came without one.
     pub(super) id: Id,
     /// Endpoints that earlier attempts went to.
-    pub(super) tried: Vec<SocketAddr>,
+    pub(super) tried: Vec<SocketAddress>,
     /// What the access log needs of the request, if it is on.
     pub(super) snapshot: Snapshot,
 }

@@ -13,6 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use lateen_model::SocketAddress;
 use lateen_model::mesh::{AccessLogEncoding, Mesh};
 use lateen_wire::h1::field::Id;
 use lateen_wire::h1::request;
@@ -46,8 +47,10 @@ pub struct Entry<'a> {
     pub duration_ms: u64,
     /// How long the upstream took to respond.
     pub service_time_ms: Option<u64>,
-    /// The upstream's address, and the one from which it was reached.
-    pub upstream: Option<(SocketAddr, SocketAddr)>,
+    /// The upstream's address.
+    pub upstream: Option<&'a SocketAddress>,
+    /// The address from which it was reached.
+    pub upstream_local: Option<SocketAddr>,
     /// The cluster's name; empty if there is none.
     pub cluster: &'a str,
     /// The route's name; empty if it has none.

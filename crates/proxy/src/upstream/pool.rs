@@ -8,11 +8,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use lateen_decide::ClusterId;
+use lateen_model::SocketAddress;
 use tokio::sync::Notify;
 
 use super::Connection;
@@ -28,10 +29,10 @@ const MOST_IDLE: usize = 1024;
 const LOOK: Duration = Duration::from_millis(10);
 
 /// What makes two connections interchangeable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     /// Where it goes.
-    pub address: SocketAddr,
+    pub address: SocketAddress,
     /// Whose traffic it carries.
     pub mark: Mark,
     /// By whose policy it was made.
@@ -98,9 +99,9 @@ pub struct AddressHasher(u64);
 
 impl Pools {
     /// Takes the connection that was used last; those that can no longer be used are dropped.
-    pub fn checkout(&self, key: Key) -> Option<Box<Connection>> {
+    pub fn checkout(&self, key: &Key) -> Option<Box<Connection>> {
         let mut idle = self.idle.borrow_mut();
-        let list = idle.get_mut(&key)?;
+        let list = idle.get_mut(key)?;
         while let Some(Idle { mut connection, .. }) = list.pop() {
             if !connection.side.transport.is_stale() {
                 return Some(connection);
@@ -110,7 +111,7 @@ impl Pools {
     }
 
     /// Takes a connection back for the next exchange, unless its time is over.
-    pub fn checkin(&self, key: Key, connection: Box<Connection>, now: Instant) {
+    pub fn checkin(&self, key: &Key, connection: Box<Connection>, now: Instant) {
         if connection.side.transport.is_stream() {
             return; // Its connection is shared, and is not given away.
         }
@@ -118,12 +119,11 @@ impl Pools {
             drop(connection);
         } else {
             let mut idle = self.idle.borrow_mut();
-            let list = idle.entry(key).or_default();
-            if list.len() < MOST_IDLE {
-                list.push(Idle {
-                    connection,
-                    since: now,
-                });
+            let since = now;
+            match idle.get_mut(key) {
+                Some(list) if list.len() >= MOST_IDLE => {}
+                Some(list) => list.push(Idle { connection, since }),
+                None => drop(idle.insert(key.clone(), vec![Idle { connection, since }])),
             }
         }
         self.released(key.owner);
@@ -150,15 +150,15 @@ impl Pools {
     pub fn sweep(
         &self,
         now: Instant,
-        limit: impl Fn(Key) -> Option<Duration>,
-        is_wanted: impl Fn(Key) -> bool,
+        limit: impl Fn(&Key) -> Option<Duration>,
+        is_wanted: impl Fn(&Key) -> bool,
     ) {
         self.streams.sweep(now, &limit, &is_wanted);
         self.idle.borrow_mut().retain(|key, list| {
-            if !is_wanted(*key) {
+            if !is_wanted(key) {
                 return false;
             }
-            let limit = limit(*key);
+            let limit = limit(key);
             list.retain_mut(|idle| {
                 let age = now.saturating_duration_since(idle.since);
                 limit.is_none_or(|limit| age < limit)
@@ -243,14 +243,20 @@ impl Drop for Place<'_> {
 
 impl std::hash::Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        match self.address.ip() {
-            IpAddr::V4(ip) => state.write_u32(ip.to_bits()),
-            IpAddr::V6(ip) => {
-                let bits = ip.to_bits().to_ne_bytes();
-                state.write(&bits);
+        let port = match &self.address {
+            SocketAddress::Inet(address) => {
+                match address.ip() {
+                    IpAddr::V4(ip) => state.write_u32(ip.to_bits()),
+                    IpAddr::V6(ip) => state.write(&ip.to_bits().to_ne_bytes()),
+                }
+                address.port()
             }
-        }
-        state.write_u32(u32::from(self.address.port()) << 16 | self.mark.number());
+            SocketAddress::Unix(path) => {
+                state.write(path.as_bytes());
+                0
+            }
+        };
+        state.write_u32(u32::from(port) << 16 | self.mark.number());
         state.write_u32(match self.owner {
             Owner::Cluster(ClusterId(id)) => id,
             // As far from the ids, which are counted from zero, as can be.
@@ -288,6 +294,8 @@ impl Hasher for AddressHasher {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use tokio::io::{AsyncWriteExt, DuplexStream};
 
     use super::*;
@@ -296,7 +304,7 @@ mod tests {
 
     fn key(port: u16) -> Key {
         Key {
-            address: SocketAddr::from(([10, 0, 0, 1], port)),
+            address: SocketAddr::from(([10, 0, 0, 1], port)).into(),
             mark: Mark::Outbound,
             owner: Owner::Cluster(ClusterId::PASSTHROUGH),
             version: Version::Http1,
@@ -313,21 +321,21 @@ mod tests {
         let pools = Pools::default();
         let (first, mut first_far) = pair();
         let (second, _second_far) = pair();
-        pools.checkin(key(1), first, clock::now());
-        pools.checkin(key(1), second, clock::now());
+        pools.checkin(&key(1), first, clock::now());
+        pools.checkin(&key(1), second, clock::now());
         // Only the first has bytes, so it would be stale: it is the second that comes.
         first_far.write_all(b"x").await.expect("room");
-        assert!(pools.checkout(key(1)).is_some());
-        assert!(pools.checkout(key(1)).is_none());
+        assert!(pools.checkout(&key(1)).is_some());
+        assert!(pools.checkout(&key(1)).is_none());
     }
 
     #[tokio::test]
     async fn a_connection_that_its_peer_closed_is_not_used() {
         let pools = Pools::default();
         let (closed, far) = pair();
-        pools.checkin(key(1), closed, clock::now());
+        pools.checkin(&key(1), closed, clock::now());
         drop(far);
-        assert!(pools.checkout(key(1)).is_none());
+        assert!(pools.checkout(&key(1)).is_none());
     }
 
     #[tokio::test(start_paused = true)]
@@ -336,13 +344,13 @@ mod tests {
         let (old, _old_far) = pair();
         let (young, _young_far) = pair();
         let (unwanted, _unwanted_far) = pair();
-        pools.checkin(key(1), old, clock::now());
+        pools.checkin(&key(1), old, clock::now());
         tokio::time::advance(Duration::from_secs(10)).await;
-        pools.checkin(key(2), young, clock::now());
-        pools.checkin(key(3), unwanted, clock::now());
-        let limit = |_| Some(Duration::from_secs(5));
-        pools.sweep(clock::now(), limit, |it| it != key(3));
+        pools.checkin(&key(2), young, clock::now());
+        pools.checkin(&key(3), unwanted, clock::now());
+        let limit = |_: &Key| Some(Duration::from_secs(5));
+        pools.sweep(clock::now(), limit, |it| *it != key(3));
         assert_eq!(pools.len(), 1);
-        assert!(pools.checkout(key(2)).is_some());
+        assert!(pools.checkout(&key(2)).is_some());
     }
 }

@@ -180,7 +180,7 @@ impl Start {
         };
         let log = Writer::new(self.sink);
         let names = Names::new(Some(self.wanted));
-        let connector = Connector::Tcp;
+        let connector = Connector::Sockets;
         let worker = Worker::new(self.profile, &self.shared, self.plan, connector, names, log);
         LocalSet::new().block_on(&runtime, run(worker, self.messages));
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lateen_proxy::admin::fetch;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -157,8 +157,9 @@ pub(crate) async fn backend(name: &'static str, per_connection: usize) -> Backen
     Backend { address, served }
 }
 
-async fn serve(
-    stream: TcpStream,
+/// Serves requests on a connection.
+pub(crate) async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     name: &str,
     per_connection: usize,
     count: Arc<AtomicUsize>,

@@ -1,12 +1,15 @@
 //! A gateway serves what the control plane says.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lateen_model::Protocol;
 use lateen_model::proxy::Role;
+use lateen_model::{Protocol, SocketAddress};
+
+use tokio::net::UnixListener;
 
 use crate::control::Control;
-use crate::proxy::{backend, free_port, gateway, get};
+use crate::proxy::{backend, free_port, gateway, get, serve};
 use crate::resources;
 
 fn directory(name: &str) -> std::path::PathBuf {
@@ -24,6 +27,48 @@ async fn shop(control: &Control, per_connection: usize) -> (u16, crate::proxy::B
     control.set(&resources::gateway(port));
     control.set(&resources::route(&[("shop", 1)]));
     (port, v1)
+}
+
+#[tokio::test]
+async fn a_socket_of_the_file_system_is_served_over_as_many_connections_as_it_takes() {
+    let control = Control::start(Role::Gateway).await;
+    let data = directory("socket");
+    let port = free_port().await;
+    std::fs::create_dir_all(&data).expect("a directory");
+    let path = data.join("app.sock");
+    let listener = UnixListener::bind(&path).expect("bind");
+    let path: Arc<str> = path.to_str().expect("it is ASCII").into();
+    let served = Arc::<AtomicUsize>::default();
+    let (count, opened) = (Arc::clone(&served), Arc::<AtomicUsize>::default());
+    let connections = Arc::clone(&opened);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            connections.fetch_add(1, Ordering::Relaxed);
+            // Three requests each: idle connections are used again, closed ones are noticed.
+            let count = Arc::clone(&count);
+            tokio::spawn(async move {
+                let _ = serve(stream, "over a socket", 3, count).await;
+            });
+        }
+    });
+    control.set(&resources::service("shop", Protocol::Http));
+    let endpoint = SocketAddress::Unix(Arc::clone(&path));
+    control.set_endpoints(&resources::endpoints("shop", &[endpoint]));
+    control.set(&resources::gateway(port));
+    control.set(&resources::route(&[("shop", 1)]));
+    let proxy = gateway(control.address, &data, &[]);
+    proxy.wait_for("health", "/healthz/ready", 200, "").await;
+    for _ in 0..9 {
+        let response = get(port, "/").await.expect("an answer");
+        assert!(response.ends_with("\r\n\r\nover a socket"), "{response}");
+    }
+    assert_eq!(served.load(Ordering::Relaxed), 9);
+    // Both workers have some of the requests, and connections of their own.
+    let opened = opened.load(Ordering::Relaxed);
+    assert!((3..=4).contains(&opened), "{opened} connections");
+    let (_, clusters) = proxy.page("admin", "/config_dump").await;
+    assert!(clusters.contains(&format!("unix://{path}")), "{clusters}");
+    std::fs::remove_dir_all(data).ok();
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ async fn takes(block: HttpMatch, request: &str) -> bool {
     let mut upstream = world.upstream().await;
     upstream.serve(OK).await;
     client.hear_message("ok").await;
-    upstream.address.ip().to_string() == A
+    upstream.ip() == A
 }
 
 fn with(line: &str) -> String {
@@ -280,7 +280,7 @@ async fn place(world: &World) -> String {
     client.say("hello").await;
     let mut upstream = world.upstream().await;
     upstream.hear("hello").await;
-    upstream.address.ip().to_string()
+    upstream.ip()
 }
 
 #[test]

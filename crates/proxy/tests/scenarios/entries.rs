@@ -122,6 +122,20 @@ fn an_entry_of_dns_is_reached_at_what_its_names_stand_for() {
 }
 
 #[test]
+fn an_entry_is_reached_at_a_socket_of_the_file_system() {
+    run(async || {
+        let mut world = World::sidecar();
+        world.service("web", Protocol::Http, &["unix:///run/web.sock"]);
+        assert_eq!(place(&world, "10.96.0.3:80").await, "unix:///run/web.sock");
+        let labels = [
+            ("destination_service_name", "web"),
+            ("destination_workload", "unknown"),
+        ];
+        assert_eq!(world.metric("istio_requests_total", &labels), Some(1));
+    });
+}
+
+#[test]
 fn ranges_of_an_entry_are_matched_by_their_longest_prefix() {
     run(async || {
         let mut world = World::sidecar();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lateen_model::destination::PortPolicy;
 use lateen_model::pool::{ConnectionPool, HttpPool, TcpPool};
 use lateen_model::proxy::Role;
-use lateen_model::{Body, Protocol};
+use lateen_model::{Body, Protocol, SocketAddress};
 use tokio::time::Instant;
 
 use crate::resources;
@@ -227,7 +227,10 @@ fn a_workload_is_reached_where_it_is_said_to_listen() {
             panic!("it is a proxy");
         };
         for one in &mut body.inbound {
-            one.endpoint = Some(SocketAddr::from(([127, 0, 0, 1], one.port + 1)));
+            one.endpoint = Some(match one.port {
+                9000 => SocketAddress::Unix("/run/app.sock".into()),
+                port => SocketAddr::from(([127, 0, 0, 1], port + 1)).into(),
+            });
         }
         let mut world = World::sidecar();
         world.apply(proxy);
@@ -242,6 +245,12 @@ fn a_workload_is_reached_where_it_is_said_to_listen() {
         let mut app = world.upstream().await;
         assert_eq!(app.address.to_string(), "127.0.0.1:7001");
         app.hear("hello").await;
+        let mut client = world.caller(9000);
+        client.say(GET).await;
+        let mut app = world.upstream().await;
+        assert_eq!(app.address.to_string(), "unix:///run/app.sock");
+        app.serve(OK).await;
+        client.hear_message("ok").await;
         // All other ports are as they were dialled.
         let mut client = world.caller(5000);
         client.say(GET).await;

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use lateen_model::endpoint::Endpoints;
 use lateen_model::http::{HttpAction, HttpRule};
 use lateen_model::mesh::Mesh;
 use lateen_model::proxy::Role;
-use lateen_model::{Body, Protocol, Resource};
+use lateen_model::{Address, Body, Protocol, Resource, SocketAddress};
 use lateen_proxy::connection::{self, Door};
 use lateen_proxy::names::{Names, QUEUE};
 use lateen_proxy::observe::access_log::{Sink, Writer};
@@ -57,15 +57,15 @@ pub(crate) struct World {
 #[derive(Default)]
 struct Network {
     dialled: RefCell<VecDeque<Peer>>,
-    refused: RefCell<Vec<SocketAddr>>,
-    silent: RefCell<Vec<SocketAddr>>,
+    refused: RefCell<Vec<SocketAddress>>,
+    silent: RefCell<Vec<SocketAddress>>,
     news: Notify,
     count: RefCell<usize>,
 }
 
 /// One end of a connection, in the hand of a test.
 pub(crate) struct Peer<S = DuplexStream> {
-    pub(crate) address: SocketAddr,
+    pub(crate) address: SocketAddress,
     pub(crate) stream: S,
 }
 
@@ -127,7 +127,7 @@ impl World {
         let network = Rc::<Network>::default();
         let dialled = Rc::clone(&network);
         let connector = Connector::Memory(Rc::new(move |address| {
-            let dialled = Rc::clone(&dialled);
+            let (dialled, address) = (Rc::clone(&dialled), address.clone());
             Box::pin(async move { dialled.dial(address).await })
         }));
         let profile = Profile {
@@ -171,8 +171,9 @@ impl World {
 
     /// Replaces the endpoints of a service.
     pub(crate) fn endpoints(&mut self, name: &str, endpoints: &[&str]) -> &mut Self {
-        let address = |text: &&str| SocketAddr::new(text.parse().expect("an address"), 9080);
-        let addresses: Vec<_> = endpoints.iter().map(address).collect();
+        let address = |text: &&str| text.parse().map(|it: Address| it.at(9080));
+        let addresses = endpoints.iter().map(address).collect::<Result<Vec<_>, _>>();
+        let addresses = addresses.expect("addresses");
         self.store
             .apply_endpoints(resources::endpoints(name, &addresses));
         self.publish();
@@ -256,7 +257,7 @@ impl World {
             connection::carry(&worker, near.into(), origin).await;
         });
         Peer {
-            address: origin.destination,
+            address: origin.destination.into(),
             stream: client,
         }
     }
@@ -315,7 +316,7 @@ impl World {
 // === impl Network ===
 
 impl Network {
-    async fn dial(&self, address: SocketAddr) -> std::io::Result<DuplexStream> {
+    async fn dial(&self, address: SocketAddress) -> std::io::Result<DuplexStream> {
         *self.count.borrow_mut() += 1;
         if self.silent.borrow().contains(&address) {
             std::future::pending::<()>().await;
@@ -335,6 +336,12 @@ impl Network {
 // === impl Peer ===
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
+    /// Its address without the port.
+    pub(crate) fn ip(&self) -> String {
+        let ip = self.address.ip().expect("an address of the network");
+        ip.to_string()
+    }
+
     /// Sends bytes.
     pub(crate) async fn say(&mut self, text: impl AsRef<[u8]>) {
         let written = tokio::time::timeout(PATIENCE, self.stream.write_all(text.as_ref()));

@@ -1,6 +1,6 @@
 //! Configuration as the control plane would send it, for tests.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use lateen_model::destination::{DestinationRule, PortPolicy, TrafficPolicy};
 use lateen_model::endpoint::{Endpoint, Endpoints, Health};
@@ -9,7 +9,10 @@ use lateen_model::http::{HeaderRules, HttpAction, HttpRule};
 use lateen_model::proxy::{InboundPort, Proxy, Role};
 use lateen_model::route::{Destination, GatewayRef, VirtualService, WeightedDestination};
 use lateen_model::service::{ExportTo, Registry, Resolution, Service, ServiceKey, ServicePort};
-use lateen_model::{Body, Host, HostPattern, Labels, Protocol, Resource, ResourceName, Source};
+use lateen_model::{
+    Address, Body, Host, HostPattern, Labels, Protocol, Resource, ResourceName, SocketAddress,
+    Source,
+};
 
 /// The service of this name in the namespace `default`.
 pub(crate) fn key(name: &str) -> ServiceKey {
@@ -83,21 +86,30 @@ pub(crate) fn service(name: &str, protocol: Protocol) -> Resource {
 }
 
 /// The endpoints of a service.
-pub(crate) fn endpoints(name: &str, addresses: &[SocketAddr]) -> Endpoints {
-    let endpoint = |address: &SocketAddr| Endpoint {
-        address: address.ip(),
-        ports: vec![(80, address.port())],
-        labels: Labels::new(),
-        weight: 1,
-        health: Health::Ready,
-        locality: String::new(),
-        is_meshed: false,
-        service_account: String::new(),
-        hostname: String::new(),
+pub(crate) fn endpoints<A>(name: &str, addresses: &[A]) -> Endpoints
+where
+    A: Clone + Into<SocketAddress>,
+{
+    let endpoint = |address: A| {
+        let (address, port) = match address.into() {
+            SocketAddress::Inet(address) => (Address::Ip(address.ip()), address.port()),
+            SocketAddress::Unix(path) => (Address::Unix(path), 80),
+        };
+        Endpoint {
+            address,
+            ports: vec![(80, port)],
+            labels: Labels::new(),
+            weight: 1,
+            health: Health::Ready,
+            locality: String::new(),
+            is_meshed: false,
+            service_account: String::new(),
+            hostname: String::new(),
+        }
     };
     Endpoints {
         service: key(name),
-        endpoints: addresses.iter().map(endpoint).collect(),
+        endpoints: addresses.iter().cloned().map(endpoint).collect(),
     }
 }
 

@@ -5,7 +5,7 @@ use lateen_model::endpoint::{Endpoint, Endpoints, Health};
 use super::message;
 use super::service::weight;
 use super::wire::{
-    Fault, Wire, address, list, pairs, required, wire_address, wire_enum, wire_list, wire_pairs,
+    Fault, Wire, list, pairs, place, required, wire_enum, wire_list, wire_pairs, wire_place,
 };
 
 wire_enum!(health_to_wire, health, Health { Ready = 1, Draining = 2, NotReady = 3 });
@@ -32,8 +32,10 @@ impl Wire for Endpoint {
     type Message = message::Endpoint;
 
     fn to_wire(&self) -> message::Endpoint {
+        let (address, path) = wire_place(&self.address);
         message::Endpoint {
-            address: wire_address(self.address),
+            address,
+            path,
             ports: wire_pairs(&self.ports),
             labels: self.labels.clone(),
             weight: self.weight,
@@ -47,7 +49,7 @@ impl Wire for Endpoint {
 
     fn from_wire(wire: message::Endpoint) -> Result<Self, Fault> {
         Ok(Self {
-            address: address(&wire.address).map_err(|fault| fault.at("address"))?,
+            address: place(&wire.address, &wire.path)?,
             ports: pairs(wire.ports, "ports")?,
             labels: wire.labels,
             weight: weight(wire.weight)?,

@@ -22,7 +22,7 @@ use lateen_model::service::{
 };
 use lateen_model::workload::Workload;
 use lateen_model::{
-    Body, Host, HostPattern, Labels, ObjectRef, Protocol, Resource, ResourceName, Source,
+    Address, Body, Host, HostPattern, Labels, ObjectRef, Protocol, Resource, ResourceName, Source,
 };
 use prost::Message;
 
@@ -156,13 +156,15 @@ fn proxy() -> Proxy {
         labels: labels(&[("app", "a")]),
         addresses: vec!["10.1.2.3".parse().expect("v4"), "::1".parse().expect("v6")],
         locality: "r/z".into(),
-        inbound: vec![InboundPort {
-            port: 8080,
-            protocol: Protocol::Grpc,
-            service: key(),
-            service_port: 80,
-            endpoint: Some("127.0.0.1:8081".parse().expect("a socket")),
-        }],
+        inbound: ["127.0.0.1".parse(), "unix:///run/app.sock".parse()]
+            .map(|address: Result<Address, _>| InboundPort {
+                port: 8080,
+                protocol: Protocol::Grpc,
+                service: key(),
+                service_port: 80,
+                endpoint: Some(address.expect("an address").at(8081)),
+            })
+            .into(),
         gateway_ports: vec![(80, 8080)],
         answers_dns: true,
     }
@@ -264,17 +266,19 @@ fn gateway() -> Gateway {
 fn endpoints() -> Endpoints {
     Endpoints {
         service: key(),
-        endpoints: vec![Endpoint {
-            address: "10.244.0.9".parse().expect("an address"),
-            ports: vec![(80, 8080)],
-            labels: labels(&[("version", "v1")]),
-            weight: 1,
-            health: Health::Draining,
-            locality: String::new(),
-            is_meshed: true,
-            service_account: "bookinfo".into(),
-            hostname: "mysql-0".into(),
-        }],
+        endpoints: ["10.244.0.9", "unix://@app"]
+            .map(|address| Endpoint {
+                address: address.parse().expect("an address"),
+                ports: vec![(80, 8080)],
+                labels: labels(&[("version", "v1")]),
+                weight: 1,
+                health: Health::Draining,
+                locality: String::new(),
+                is_meshed: true,
+                service_account: "bookinfo".into(),
+                hostname: "mysql-0".into(),
+            })
+            .into(),
     }
 }
 

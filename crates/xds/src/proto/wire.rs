@@ -1,9 +1,9 @@
 //! What all conversions share: the trait, faults with the path of the part, and scalars.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
-use lateen_model::{Host, HostPattern};
+use lateen_model::{Address, Host, HostPattern, SocketAddress};
 
 use super::message;
 use crate::Malformed;
@@ -200,19 +200,48 @@ impl Wire for IpNet {
     }
 }
 
-impl Wire for SocketAddr {
+/// Writes where a workload is: its address, or else the path of its socket.
+pub(super) fn wire_place(place: &Address) -> (Vec<u8>, String) {
+    match place {
+        Address::Ip(ip) => (wire_address(*ip), String::new()),
+        Address::Unix(path) => (Vec::new(), path.as_ref().to_owned()),
+    }
+}
+
+/// Reads where a workload is.
+pub(super) fn place(bytes: &[u8], path: &str) -> Result<Address, Fault> {
+    match (bytes, path) {
+        (_, "") => address(bytes)
+            .map(Address::Ip)
+            .map_err(|fault| fault.at("address")),
+        ([], path) => Ok(Address::Unix(path.into())),
+        _ => Err(Fault::new("an address and a path are set, one must be").at("path")),
+    }
+}
+
+impl Wire for SocketAddress {
     type Message = message::SocketAddress;
 
     fn to_wire(&self) -> message::SocketAddress {
+        let (place, port) = match self {
+            Self::Inet(address) => (Address::Ip(address.ip()), address.port()),
+            Self::Unix(path) => (Address::Unix(path.clone()), 0),
+        };
+        let (address, path) = wire_place(&place);
         message::SocketAddress {
-            address: wire_address(self.ip()),
-            port: u32::from(self.port()),
+            address,
+            port: u32::from(port),
+            path,
         }
     }
 
     fn from_wire(socket: message::SocketAddress) -> Result<Self, Fault> {
-        let address = address(&socket.address).map_err(|fault| fault.at("address"))?;
-        Ok(Self::new(address, port(socket.port, "port")?))
+        let place = place(&socket.address, &socket.path)?;
+        let port = match place {
+            Address::Ip(_) => port(socket.port, "port")?,
+            Address::Unix(_) => 0,
+        };
+        Ok(place.at(port))
     }
 }
 

@@ -14,7 +14,7 @@
 mod generate;
 mod observe;
 
-use lateen_model::Reason;
+use lateen_model::{Reason, SocketAddress};
 use lateen_proxy::random::Random;
 use lateen_why::{Answer, Outcome, Question, World, explain, text};
 
@@ -112,7 +112,9 @@ fn compare(question: &Question, answer: &Answer, observed: &Observed) -> Result<
             let address = upstream.address.to_string();
             let mut endpoints = answer.endpoints.iter().filter(|one| one.left_out.is_none());
             let is_known = match answer.endpoints.as_slice() {
-                [] => answer.destination == Some(upstream.address),
+                [] => {
+                    answer.destination.map(SocketAddress::from).as_ref() == Some(&upstream.address)
+                }
                 _ => endpoints.any(|one| one.address == address),
             };
             if !is_known {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lateen_decide::Store;
+use lateen_model::SocketAddress;
 use lateen_model::proxy::Role;
 use lateen_proxy::connection::{self, Door};
 use lateen_proxy::names::Names;
@@ -45,7 +46,7 @@ pub(crate) struct Observed {
 /// What an upstream got.
 #[derive(Debug, Clone)]
 pub(crate) struct Upstream {
-    pub(crate) address: SocketAddr,
+    pub(crate) address: SocketAddress,
     pub(crate) path: String,
     pub(crate) host: String,
     rule: Option<String>,
@@ -145,7 +146,7 @@ fn worker(
     let mut directory = Directory::new(vec![caller.address], caller.namespace.clone());
     let published = Arc::new(Published::new(1, store.compile(), &mut directory));
     let connector = Connector::Memory(Rc::new(move |address| {
-        let reached = Rc::clone(&reached);
+        let (reached, address) = (Rc::clone(&reached), address.clone());
         Box::pin(async move {
             let (near, far) = tokio::io::duplex(CAPACITY);
             tokio::task::spawn_local(serve(address, far, reached));
@@ -165,7 +166,11 @@ fn worker(
 }
 
 /// An upstream: notes what it gets and answers 200.
-async fn serve(address: SocketAddr, mut stream: DuplexStream, reached: Rc<RefCell<Vec<Upstream>>>) {
+async fn serve(
+    address: SocketAddress,
+    mut stream: DuplexStream,
+    reached: Rc<RefCell<Vec<Upstream>>>,
+) {
     let Some(head) = read_head(&mut stream).await else {
         return;
     };

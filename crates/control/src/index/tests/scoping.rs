@@ -223,15 +223,18 @@ fn ports_of_a_sidecar_replace_those_of_services() {
     );
     index.apply(ingress(json!([
         listener(7000, "TCP", "0.0.0.0:7001"),
-        listener(7002, "HTTP", "")
+        listener(7002, "HTTP", ""),
+        listener(7003, "HTTP", "unix:///run/app.sock")
     ])));
     index.settle();
     let own = Some("10.244.0.4:7001".to_owned());
+    let socket = Some("unix:///run/app.sock".to_owned());
     assert_eq!(
         ports(&index),
         [
             (7000, Protocol::Tcp, service(), 7000, own),
-            (7002, Protocol::Http, service(), 7002, None)
+            (7002, Protocol::Http, service(), 7002, None),
+            (7003, Protocol::Http, service(), 7003, socket)
         ]
     );
     let kind = lateen_api::KINDS.iter().find(|kind| kind.kind == "Sidecar");

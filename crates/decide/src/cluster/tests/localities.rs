@@ -70,9 +70,9 @@ fn endpoints_that_get_nothing_are_told_with_the_reason() {
     let mut told: Vec<_> = cluster
         .explain(Millis(1))
         .into_iter()
-        .map(|(endpoint, why)| (endpoint.address, why))
+        .map(|(endpoint, why)| (endpoint.address.clone(), why))
         .collect();
-    told.sort_by_key(|(address, _)| *address);
+    told.sort_by_key(|(address, _)| address.clone());
     let told: Vec<_> = told.into_iter().map(|(_, why)| why).collect();
     let far = LeftOut::OtherPriority { priority: 2 };
     assert_eq!(

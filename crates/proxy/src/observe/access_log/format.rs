@@ -52,12 +52,12 @@ pub(super) fn text(out: &mut Vec<u8>, entry: &Entry<'_>) {
     }
     let origin = &entry.origin;
     let _ = match entry.upstream {
-        Some((host, _)) => write!(out, " \"{host}\""),
+        Some(host) => write!(out, " \"{host}\""),
         None => write!(out, " \"-\""),
     };
     let _ = write!(out, " {}", or_dash(entry.cluster));
-    let _ = match entry.upstream {
-        Some((_, local)) => write!(out, " {local}"),
+    let _ = match entry.upstream_local {
+        Some(local) => write!(out, " {local}"),
         None => write!(out, " -"),
     };
     let _ = write!(out, " {} {} ", origin.destination, origin.peer);
@@ -104,13 +104,9 @@ pub(super) fn json(out: &mut Vec<u8>, entry: &Entry<'_>) {
     string(out, "user_agent", user_agent);
     string(out, "request_id", request_id);
     string(out, "authority", authority);
-    display(out, "upstream_host", entry.upstream.map(|(host, _)| host));
+    display(out, "upstream_host", entry.upstream);
     string(out, "upstream_cluster", entry.cluster.as_bytes());
-    display(
-        out,
-        "upstream_local_address",
-        entry.upstream.map(|(_, local)| local),
-    );
+    display(out, "upstream_local_address", entry.upstream_local);
     display(out, "downstream_local_address", Some(origin.destination));
     display(out, "downstream_remote_address", Some(origin.peer));
     string(out, "requested_server_name", entry.server_name);
@@ -197,13 +193,13 @@ fn string(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use lateen_model::Reason;
+    use lateen_model::{Reason, SocketAddress};
 
     use super::*;
     use crate::connection::{Door, Origin};
     use crate::observe::flags::Flags;
 
-    fn entry(path: &[u8]) -> Entry<'_> {
+    fn entry<'a>(path: &'a [u8], upstream: Option<&'a SocketAddress>) -> Entry<'a> {
         Entry {
             origin: Origin {
                 door: Door::Outbound,
@@ -225,10 +221,8 @@ mod tests {
             bytes_sent: 2,
             duration_ms: 3,
             service_time_ms: Some(4),
-            upstream: Some((
-                "10.0.0.3:9080".parse().expect("an address"),
-                "10.0.0.1:6".parse().expect("an address"),
-            )),
+            upstream,
+            upstream_local: Some("10.0.0.1:6".parse().expect("an address")),
             cluster: "outbound|9080||reviews.default.svc.cluster.local",
             route: "default",
         }
@@ -237,7 +231,8 @@ mod tests {
     #[test]
     fn text_has_istios_fields_in_istios_order() {
         let mut out = Vec::new();
-        text(&mut out, &entry(b"/a"));
+        let upstream = "10.0.0.3:9080".parse().expect("an address");
+        text(&mut out, &entry(b"/a", Some(&upstream)));
         let line = String::from_utf8(out).expect("ASCII");
         let (time, rest) = line.split_at(26);
         assert!(time.starts_with('[') && time.ends_with(']'), "{time}");
@@ -257,11 +252,11 @@ mod tests {
             "/\u{2028}é".as_bytes(),
         ] {
             let mut line = Vec::new();
-            text(&mut line, &entry(path));
+            text(&mut line, &entry(path, None));
             assert_eq!(line.split(|byte| *byte == b'\n').count(), 2);
             assert!(line.is_ascii());
             let mut object = Vec::new();
-            json(&mut object, &entry(path));
+            json(&mut object, &entry(path, None));
             let parsed: serde_json::Value = serde_json::from_slice(&object).expect("JSON");
             assert_eq!(parsed["response_code"], 200);
             assert_eq!(object.split(|byte| *byte == b'\n').count(), 2);
@@ -275,9 +270,8 @@ mod tests {
             status: 404,
             flags: Flags::of(Some(Reason::NoRoute)),
             service_time_ms: None,
-            upstream: None,
             cluster: "",
-            ..entry(b"/")
+            ..entry(b"/", None)
         };
         json(&mut out, &refused);
         let parsed: serde_json::Value = serde_json::from_slice(&out).expect("JSON");

@@ -27,4 +27,7 @@ pub struct SocketAddress {
     pub address: Vec<u8>,
     #[prost(uint32, tag = "2")]
     pub port: u32,
+    /// In place of both, for a socket of the file system.
+    #[prost(string, tag = "3")]
+    pub path: String,
 }

@@ -120,4 +120,7 @@ pub struct Endpoint {
     pub service_account: String,
     #[prost(string, tag = "9")]
     pub hostname: String,
+    /// In place of the address, for a socket of the file system.
+    #[prost(string, tag = "10")]
+    pub path: String,
 }
