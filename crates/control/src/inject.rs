@@ -18,8 +18,10 @@ mod sidecar;
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::core::v1::Pod;
 use lateen_api::mesh_config::ProxyConfig;
 use lateen_api::workload;
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 /// The container of the proxy.
@@ -99,8 +101,9 @@ struct Work<'a> {
 /// Injects a pod that is about to be created in a namespace.
 ///
 /// # Errors
-/// When an annotation cannot be followed.
+/// When an annotation cannot be followed, or when it is no pod.
 pub fn inject(pod: &Value, namespace: &str, template: &Template) -> Result<Outcome, Refused> {
+    check_shape(pod)?;
     if let Some(reason) = skip(pod, namespace) {
         return Ok(Outcome::Skipped(reason));
     }
@@ -126,6 +129,15 @@ pub fn inject(pod: &Value, namespace: &str, template: &Template) -> Result<Outco
         pod: work.pod,
         warnings: work.warnings,
     })
+}
+
+/// What follows takes maps for maps and lists for lists. The API server sends nothing else, but it is
+/// not the only one who reaches the webhook.
+fn check_shape(pod: &Value) -> Result<(), Refused> {
+    match Pod::deserialize(pod) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(refuse("the object", format!("it is no pod: {error}"))),
+    }
 }
 
 /// Why a pod is left alone.

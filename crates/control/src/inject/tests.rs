@@ -509,3 +509,53 @@ fn applications_sleep_before_they_end_if_their_pod_asks_for_it() {
     assert_eq!(kept["exec"]["command"][0], "true");
     assert!(kept["sleep"].is_null());
 }
+
+/// Every place in a value, as a JSON pointer.
+fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+    found.push(at.to_owned());
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                let key = key.replace('~', "~0").replace('/', "~1");
+                places(value, &format!("{at}/{key}"), found);
+            }
+        }
+        Value::Array(list) => {
+            for (index, value) in list.iter().enumerate() {
+                places(value, &format!("{at}/{index}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn whatever_is_sent_in_place_of_a_pod_is_answered() {
+    let mut pod = annotated(&[
+        ("lateen.io/pre-stop-sleep", "5s"),
+        ("prometheus.io/scrape", "true"),
+        ("sidecar.istio.io/status", "{}"),
+    ]);
+    pod["spec"]["containers"][0]["lifecycle"] = json!({ "preStop": null });
+    let own = json!({ "name": "istio-proxy", "image": "auto", "env": [{ "name": "A" }] });
+    pod["spec"]["initContainers"][0] = own;
+    let mut all = Vec::new();
+    places(&pod, "", &mut all);
+    let strange = [
+        json!(null),
+        json!("x"),
+        json!(-1),
+        json!([]),
+        json!({}),
+        json!(["x"]),
+        json!({ "x": 1 }),
+    ];
+    for place in all {
+        for strange in &strange {
+            let mut pod = pod.clone();
+            *pod.pointer_mut(&place).unwrap() = strange.clone();
+            // Any answer will do.
+            drop(inject(&pod, "default", &template()));
+        }
+    }
+}
