@@ -12,6 +12,7 @@
 mod access;
 pub(crate) mod credential;
 pub(crate) mod judge;
+mod readings;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,13 +20,13 @@ use std::sync::Arc;
 
 use kube::Client;
 use lateen_model::secret;
-use lateen_xds::proto;
 use lateen_xds::server::{Account, SecretChange};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::engine::State;
 use credential::{Data, Problem};
+use readings::Readings;
 
 /// News that may wait for the follower.
 const QUEUE: usize = 64;
@@ -43,6 +44,9 @@ enum Known {
     Holds(Data),
 }
 
+/// The Secrets that are watched, with what is known of each.
+type Objects = BTreeMap<Object, (AbortHandle, Known)>;
+
 /// What a task of the follower found out.
 enum News {
     /// A Secret as it is now, or that there is none.
@@ -59,10 +63,9 @@ struct Follower {
     tasks: JoinSet<()>,
     /// The accounts that ask, with the task that reviews each and what it found.
     accounts: BTreeMap<Account, (AbortHandle, Option<bool>)>,
-    /// The Secrets that are watched, with what is known of each.
-    objects: BTreeMap<Object, (AbortHandle, Known)>,
-    /// The names that are published.
-    names: BTreeSet<String>,
+    objects: Objects,
+    /// What is published, by name.
+    readings: Readings,
 }
 
 /// Follows the gateways' wishes. Never ends.
@@ -77,7 +80,7 @@ pub(crate) async fn run(state: Arc<State>, client: Client) {
         tasks: JoinSet::new(),
         accounts: BTreeMap::new(),
         objects: BTreeMap::new(),
-        names: BTreeSet::new(),
+        readings: Readings::default(),
     };
     loop {
         tokio::select! {
@@ -85,12 +88,16 @@ pub(crate) async fn run(state: Arc<State>, client: Client) {
             Some(news) = news.recv() => follower.take(news),
             Some(_) = follower.tasks.join_next() => continue,
         }
+        // A gateway asks for all that it needs at once, and all of it is found at once.
+        while let Ok(news) = news.try_recv() {
+            follower.take(news);
+        }
         follower.settle();
     }
 }
 
 /// The Secrets of the cluster that a name stands for: its own, and for one that ends in `-cacert`
-/// the one without the ending.
+/// the one without the ending. `Readings::outdate` knows the other direction.
 fn objects_of(name: &str) -> impl Iterator<Item = Object> {
     let parts = name.split_once('/');
     parts.into_iter().flat_map(|(namespace, name)| {
@@ -109,6 +116,7 @@ impl Follower {
             News::Object(object, data) => {
                 if let Some((_, known)) = self.objects.get_mut(&object) {
                     *known = data.map_or(Known::Absent, Known::Holds);
+                    self.readings.outdate(&object);
                 }
             }
             News::Grant(account, is_granted) => {
@@ -130,27 +138,10 @@ impl Follower {
             .map(|(name, _)| name.clone())
             .collect();
         self.settle_objects(&names);
-        let mut problems = BTreeMap::new();
-        for name in &names {
-            match self.read(name) {
-                None => {}
-                Some(Ok(secret)) => changes.push(SecretChange::Known {
-                    content: Some(proto::encode_secret(&secret)),
-                    name: name.clone(),
-                }),
-                Some(Err(problem)) => {
-                    changes.push(SecretChange::Known {
-                        name: name.clone(),
-                        content: None,
-                    });
-                    problems.insert(name.clone(), problem);
-                }
-            }
-        }
-        let forgotten = self.names.difference(&names);
-        changes.extend(forgotten.map(|name| SecretChange::Forgotten { name: name.clone() }));
-        self.names = names;
+        let objects = &self.objects;
+        changes.extend(self.readings.settle(&names, |name| read(objects, name)));
         self.state.publisher.apply_secrets(changes);
+        let problems = self.readings.problems();
         self.state.set_credential_problems(problems);
     }
 
@@ -205,21 +196,21 @@ impl Follower {
             }
         }
     }
+}
 
-    /// What a name stands for; nothing until all of it is known.
-    fn read(&self, name: &str) -> Option<Result<secret::Secret, Problem>> {
-        let mut known = Vec::with_capacity(2);
-        for object in objects_of(name) {
-            let (_, one) = self.objects.get(&object)?;
-            known.push(match one {
-                Known::Nothing => return None,
-                Known::Absent => None,
-                Known::Holds(data) => Some(data),
-            });
-        }
-        let (namespace, name) = name.split_once('/')?;
-        let own = known.first().copied().flatten();
-        let base = known.get(1).copied().flatten();
-        Some(credential::read(namespace, name, own, base))
+/// What a name stands for; nothing until all of it is known.
+fn read(objects: &Objects, name: &str) -> Option<Result<secret::Secret, Problem>> {
+    let mut known = Vec::with_capacity(2);
+    for object in objects_of(name) {
+        let (_, one) = objects.get(&object)?;
+        known.push(match one {
+            Known::Nothing => return None,
+            Known::Absent => None,
+            Known::Holds(data) => Some(data),
+        });
     }
+    let (namespace, name) = name.split_once('/')?;
+    let own = known.first().copied().flatten();
+    let base = known.get(1).copied().flatten();
+    Some(credential::read(namespace, name, own, base))
 }
