@@ -200,14 +200,28 @@ fn check(pod: &Pod) -> anyhow::Result<()> {
 pub(crate) async fn page(client: &Client, pod: &Pod, path: &str) -> anyhow::Result<Bytes> {
     check(pod)?;
     let (name, namespace) = (pod.name_any(), pod.namespace().unwrap_or_default());
+    let answer = page_at(client, pod, ADMIN_PORT, path).await;
+    answer.with_context(|| {
+        format!(
+            "the proxy of pod {namespace}/{name} does not answer on its admin port {ADMIN_PORT}; \
+             `kubectl logs {name} -n {namespace} -c {PROXY}` may tell why"
+        )
+    })
+}
+
+/// Reads a page on a port of a pod's loopback address, through a port-forward.
+pub(crate) async fn page_at(
+    client: &Client,
+    pod: &Pod,
+    port: u16,
+    path: &str,
+) -> anyhow::Result<Bytes> {
+    let (name, namespace) = (pod.name_any(), pod.namespace().unwrap_or_default());
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
-    let mut forward = pods.portforward(&name, &[ADMIN_PORT]).await.with_context(|| {
+    let mut forward = pods.portforward(&name, &[port]).await.with_context(|| {
         format!("cannot forward a port of pod {namespace}/{name} (it needs `create` on pods/portforward)")
     })?;
-    let (Some(stream), Some(error)) = (
-        forward.take_stream(ADMIN_PORT),
-        forward.take_error(ADMIN_PORT),
-    ) else {
+    let (Some(stream), Some(error)) = (forward.take_stream(port), forward.take_error(port)) else {
         bail!("the port-forward to pod {namespace}/{name} has no stream");
     };
     let answer = match timeout(PATIENCE, get(stream, path)).await {
@@ -224,12 +238,7 @@ pub(crate) async fn page(client: &Client, pod: &Pod, path: &str) -> anyhow::Resu
         Err(_) => Err(anyhow::anyhow!("no answer within {} s", PATIENCE.as_secs())),
     };
     forward.abort();
-    answer.with_context(|| {
-        format!(
-            "the proxy of pod {namespace}/{name} does not answer on its admin port {ADMIN_PORT}; \
-             `kubectl logs {name} -n {namespace} -c {PROXY}` may tell why"
-        )
-    })
+    answer
 }
 
 async fn get(

@@ -1,4 +1,7 @@
-//! Readiness and debug pages on port 8080. What they show, every proxy is told anyway.
+//! Readiness and debug pages on port 8080.
+//!
+//! Everybody in the cluster reaches the port, and the pages show the objects of all namespaces: those
+//! are for whoever may forward a port of this pod, which Kubernetes decides.
 
 use std::sync::Arc;
 
@@ -54,6 +57,19 @@ fn page(state: &State, settings: &Settings, request: &Request) -> Response {
     }
     match request.path.as_str() {
         "/ready" | "/healthz/ready" => ready(state),
+        "/version" => Response::text(http::StatusCode::OK, env!("CARGO_PKG_VERSION")),
+        "/" | "/debug" | "/debug/list" => {
+            let lines = PAGES.map(|(path, what)| format!("{path:<20} {what}\n"));
+            Response::text(http::StatusCode::OK, lines.concat())
+        }
+        path if path.starts_with("/debug/") && !request.peer.is_loopback() => {
+            let namespace = &settings.namespace;
+            let why = format!(
+                "{path} is shown on this pod's loopback address only; run `kubectl port-forward \
+                 -n {namespace} deploy/istiod 8080` and open http://localhost:8080{path}\n"
+            );
+            Response::text(http::StatusCode::FORBIDDEN, why)
+        }
         "/debug/syncz" => Response::json(&syncz(&state.publisher.connections())),
         "/debug/connections" => Response::json(&connections(state)),
         "/debug/configz" => {
@@ -63,11 +79,6 @@ fn page(state: &State, settings: &Settings, request: &Request) -> Response {
         "/debug/resourcesz" => Response::json(&resources(state)),
         "/debug/endpointz" => Response::json(&endpoints(state)),
         "/debug/mesh" => Response::json(&mesh(state, settings)),
-        "/version" => Response::text(http::StatusCode::OK, env!("CARGO_PKG_VERSION")),
-        "/" | "/debug" | "/debug/list" => {
-            let lines = PAGES.map(|(path, what)| format!("{path:<20} {what}\n"));
-            Response::text(http::StatusCode::OK, lines.concat())
-        }
         other => {
             let why = format!("there is no page {other}; /debug lists them\n");
             Response::text(http::StatusCode::NOT_FOUND, why)
@@ -236,4 +247,37 @@ fn mesh(state: &State, settings: &Settings) -> Value {
         "revision": settings.revision,
         "proxyImage": settings.proxy_image,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    #[test]
+    fn objects_of_all_namespaces_are_shown_to_no_other_pod() {
+        let settings = Settings::default();
+        let state = State::new(&settings);
+        let ask = |peer: &str, path: &str| {
+            let request = Request {
+                peer: peer.parse::<IpAddr>().unwrap(),
+                method: http::Method::GET,
+                path: path.to_owned(),
+                body: bytes::Bytes::new(),
+            };
+            page(&state, &settings, &request)
+        };
+        let debug = PAGES.iter().filter(|(path, _)| path.starts_with("/debug/"));
+        for (path, _) in debug {
+            let refused = ask("10.244.0.9", path);
+            assert_eq!(refused.status, http::StatusCode::FORBIDDEN, "{path}");
+            let why = String::from_utf8(refused.body.to_vec()).unwrap();
+            assert!(why.contains("port-forward -n istio-system"), "{why}");
+            assert_eq!(ask("127.0.0.1", path).status, http::StatusCode::OK);
+            assert_eq!(ask("::1", path).status, http::StatusCode::OK);
+        }
+        assert_eq!(ask("10.244.0.9", "/version").status, http::StatusCode::OK);
+        assert_eq!(ask("10.244.0.9", "/debug").status, http::StatusCode::OK);
+    }
 }

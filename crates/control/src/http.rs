@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +35,8 @@ const GRACE: Duration = Duration::from_secs(3);
 /// A request.
 #[derive(Debug)]
 pub(crate) struct Request {
+    /// Where it comes from.
+    pub(crate) peer: IpAddr,
     /// The method.
     pub(crate) method: http::Method,
     /// The path.
@@ -118,7 +120,12 @@ pub(crate) async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = connection(stream, tls.clone(), handler.clone(), stop.clone());
+                let answer = Answer {
+                    peer: peer.ip().to_canonical(),
+                    handler: handler.clone(),
+                    patience: HEAD,
+                };
+                let connection = connection(stream, tls.clone(), answer, stop.clone());
                 connections.spawn(async move {
                     if let Err(error) = Box::pin(connection).await {
                         tracing::debug!(%peer, %error, "connection ended");
@@ -140,28 +147,42 @@ pub(crate) async fn serve(
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// What answers the requests of a connection.
+#[derive(Clone)]
+struct Answer {
+    peer: IpAddr,
+    handler: Handler,
+    /// How long the first request may take to come.
+    patience: Duration,
+}
+
 async fn connection(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
-    handler: Handler,
+    answer: Answer,
     stop: watch::Receiver<bool>,
 ) -> Result<(), BoxError> {
     stream.set_nodelay(true)?;
     match tls {
-        None => Box::pin(exchange(stream, handler, stop)).await,
+        None => Box::pin(exchange(stream, answer, stop)).await,
         Some(tls) => {
             let stream = tokio::time::timeout(HEAD, tls.accept(stream)).await??;
-            Box::pin(exchange(stream, handler, stop)).await
+            Box::pin(exchange(stream, answer, stop)).await
         }
     }
 }
 
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    handler: Handler,
+    answer: Answer,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), BoxError> {
-    let service = service_fn(move |request| answer(request, handler.clone()));
+    let patience = answer.patience;
+    let (begun, mut has_begun) = watch::channel(false);
+    let service = service_fn(move |request| {
+        begun.send_replace(true);
+        answer.clone().to(request)
+    });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -175,40 +196,103 @@ async fn exchange(
     tokio::pin!(connection);
     // The guard that `wait_for` yields must not live across an await.
     let stopped = async { drop(stop.wait_for(|stop| *stop).await) };
+    // What it speaks is found out by its first bytes, for which nothing else sets a limit.
+    let silent = async {
+        let first = has_begun.wait_for(|begun| *begun);
+        if tokio::time::timeout(patience, first).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    };
     tokio::select! {
         result = connection.as_mut() => return result,
+        () = silent => return Err("no request came".into()),
         () = stopped => {}
     }
     connection.as_mut().graceful_shutdown();
     connection.await
 }
 
-async fn answer(
-    request: http::Request<Incoming>,
-    handler: Handler,
-) -> Result<http::Response<Full<Bytes>>, Infallible> {
-    let (parts, body) = request.into_parts();
-    let body = tokio::time::timeout(BODY, Limited::new(body, MAX_BODY).collect()).await;
-    let response = match body {
-        Ok(Ok(body)) => {
-            let request = Request {
-                method: parts.method,
-                path: parts.uri.path().to_owned(),
-                body: body.to_bytes(),
-            };
-            handler(request).await
+// === impl Answer ===
+
+impl Answer {
+    async fn to(
+        self,
+        request: http::Request<Incoming>,
+    ) -> Result<http::Response<Full<Bytes>>, Infallible> {
+        let (parts, body) = request.into_parts();
+        let body = tokio::time::timeout(BODY, Limited::new(body, MAX_BODY).collect()).await;
+        let response = match body {
+            Ok(Ok(body)) => {
+                let request = Request {
+                    peer: self.peer,
+                    method: parts.method,
+                    path: parts.uri.path().to_owned(),
+                    body: body.to_bytes(),
+                };
+                (self.handler)(request).await
+            }
+            Ok(Err(error)) => {
+                let why = format!("the body cannot be read (at most {MAX_BODY} bytes): {error}\n");
+                Response::text(http::StatusCode::BAD_REQUEST, why)
+            }
+            Err(_) => Response::text(http::StatusCode::REQUEST_TIMEOUT, "the body did not come\n"),
+        };
+        let mut answer = http::Response::new(Full::new(response.body));
+        *answer.status_mut() = response.status;
+        let content_type = http::HeaderValue::from_static(response.content_type);
+        answer
+            .headers_mut()
+            .insert(http::header::CONTENT_TYPE, content_type);
+        Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// A connection to a server that answers with the address of who asks.
+    async fn connect(patience: Duration) -> (TcpStream, tokio::task::JoinHandle<bool>) {
+        let listener = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        let (stream, peer) = accepted.unwrap();
+        let answer = Answer {
+            peer: peer.ip(),
+            handler: Arc::new(|request| {
+                let text = request.peer.to_string();
+                Box::pin(async { Response::text(http::StatusCode::OK, text) })
+            }),
+            patience,
+        };
+        let served = tokio::spawn(async move {
+            let (_stop, stopped) = watch::channel(false);
+            connection(stream, None, answer, stopped).await.is_ok()
+        });
+        (client.unwrap(), served)
+    }
+
+    #[tokio::test]
+    async fn who_asks_is_known_to_the_handler() {
+        let (mut client, served) = connect(HEAD).await;
+        let request = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("\r\n\r\n127.0.0.1"), "{answer}");
+        assert!(served.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn whoever_sends_no_request_is_not_waited_for() {
+        // Nothing at all, and what may become either version of HTTP.
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        for first in [&b""[..], b"GET", &preface[..8], preface] {
+            let (mut client, served) = connect(Duration::from_millis(20)).await;
+            client.write_all(first).await.unwrap();
+            assert!(!served.await.unwrap(), "{first:?}");
         }
-        Ok(Err(error)) => {
-            let why = format!("the body cannot be read (at most {MAX_BODY} bytes): {error}\n");
-            Response::text(http::StatusCode::BAD_REQUEST, why)
-        }
-        Err(_) => Response::text(http::StatusCode::REQUEST_TIMEOUT, "the body did not come\n"),
-    };
-    let mut answer = http::Response::new(Full::new(response.body));
-    *answer.status_mut() = response.status;
-    let content_type = http::HeaderValue::from_static(response.content_type);
-    answer
-        .headers_mut()
-        .insert(http::header::CONTENT_TYPE, content_type);
-    Ok(answer)
+    }
 }

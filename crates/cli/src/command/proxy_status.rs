@@ -1,6 +1,6 @@
 //! `lateen proxy-status`: what every connected proxy has, from the control plane's `/debug/syncz`.
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::manifests::ROOT_NAMESPACE;
 use crate::output::{self, Format};
-use crate::table;
+use crate::{pod, table};
 
 /// The port of the control plane's debug pages.
 const DEBUG_PORT: u16 = 8080;
@@ -102,13 +102,10 @@ async fn connected(client: &Client, namespace: &str) -> anyhow::Result<Vec<Value
     for pod in running {
         count += 1;
         let name = pod.name_any();
-        let path =
-            format!("/api/v1/namespaces/{namespace}/pods/{name}:{DEBUG_PORT}/proxy/debug/syncz");
-        let request = http::Request::get(path).body(Vec::new())?;
-        let entries: Vec<Value> = client.request(request).await.map_err(|error| {
-            let what = format!("cannot ask {namespace}/{name}");
-            output::failed(&what, "`get` on pods/proxy", &error)
-        })?;
+        let what = || format!("cannot ask the control plane's pod {namespace}/{name}");
+        let page = pod::page_at(client, pod, DEBUG_PORT, "/debug/syncz").await;
+        let page = page.with_context(what)?;
+        let entries: Vec<Value> = serde_json::from_slice(&page).with_context(what)?;
         proxies.extend(entries.into_iter().map(|mut entry| {
             entry["istiod"] = json!(name);
             entry
