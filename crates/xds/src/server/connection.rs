@@ -21,6 +21,11 @@ use crate::{Error, Kind, Node};
 /// The longest error of a NACK that is kept.
 const MAX_ERROR: usize = 1024;
 
+/// Names of one type that a proxy may ask for, and the longest of them. A gateway to the internet asks
+/// who lives at each address that it sees; whoever reaches the port could fill the memory without.
+const MAX_NAMES: usize = 64 << 10;
+const MAX_NAME: usize = 512;
+
 /// A resource that a proxy refused, until it is changed, removed or accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -130,6 +135,15 @@ impl Pending {
         match self {
             Self::Names(names) => {
                 names.insert(name);
+            }
+            Self::All => {}
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        match self {
+            Self::Names(names) => {
+                names.remove(name);
             }
             Self::All => {}
         }
@@ -316,19 +330,32 @@ impl Subscription {
     }
 
     fn subscribe(&mut self, kind: Kind, names: Vec<String>) {
+        let limit = match kind {
+            Kind::Secret => secrets::MAX_NAMES,
+            Kind::Config | Kind::Endpoints | Kind::Workload => MAX_NAMES,
+        };
+        let mut too_many = 0_usize;
         for name in names {
             if name == "*" {
                 self.subscribe_all();
                 continue;
             }
+            // What waits for an answer is limited as well: a client need not take any.
+            if name.len() > MAX_NAME || self.asked.len() > limit {
+                too_many += 1;
+                continue;
+            }
             let name: Arc<str> = name.into();
             self.asked.insert(name.clone());
             self.pending.insert(name.clone());
-            if kind == Kind::Secret && self.names.len() >= secrets::MAX_NAMES {
-                tracing::warn!(%name, limit = secrets::MAX_NAMES, "xds: too many Secrets asked for");
-                continue; // It is answered as one that does not exist.
+            if self.names.len() < limit || self.names.contains(&name) {
+                self.names.insert(name);
+            } else {
+                too_many += 1; // It is answered as one that does not exist.
             }
-            self.names.insert(name);
+        }
+        if too_many > 0 {
+            tracing::warn!(%kind, too_many, limit, "xds: a proxy asks for too many resources by name");
         }
     }
 
@@ -341,6 +368,7 @@ impl Subscription {
                 self.names.remove(name.as_str());
                 self.asked.remove(name.as_str());
                 if !self.is_wildcard {
+                    self.pending.remove(&name);
                     // Asked for again it is sent again.
                     self.has.remove(name.as_str());
                     self.refused.remove(name.as_str());

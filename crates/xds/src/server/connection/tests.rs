@@ -257,6 +257,37 @@ fn a_name_that_does_not_exist_is_answered_as_absent_and_sent_when_it_appears() {
 }
 
 #[test]
+fn whoever_takes_no_answers_cannot_ask_without_end() {
+    let mut stream = Stream::open(Cache::default(), request(&["a"], ""));
+    assert!(stream.next().is_some());
+    for i in 0..5_u32 {
+        let many: Vec<String> = (0..MAX_NAMES).map(|n| format!("{i}/{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        stream
+            .connection
+            .receive(request(&many, ""), Instant::now());
+        // Nor by turns.
+        let mut drop = request(&[], "");
+        drop.resource_names_unsubscribe = many.iter().map(|name| (*name).into()).collect();
+        if i > 2 {
+            stream.connection.receive(drop, Instant::now());
+        }
+    }
+    let long = "x".repeat(MAX_NAME + 1);
+    stream
+        .connection
+        .receive(request(&[&long], ""), Instant::now());
+    let subscription = &stream.connection.subscriptions[&Kind::Config];
+    assert!(subscription.asked.len() <= MAX_NAMES + 1);
+    assert!(subscription.names.len() <= MAX_NAMES);
+    let Pending::Names(pending) = &subscription.pending else {
+        panic!("nothing asks for everything");
+    };
+    assert!(pending.len() <= MAX_NAMES + 1, "{}", pending.len());
+    assert!(!subscription.names.contains(long.as_str()));
+}
+
+#[test]
 fn a_first_request_that_only_drops_names_does_not_mean_everything() {
     let mut cache = Cache::default();
     cache.apply([set("a", "1")]);
