@@ -66,6 +66,9 @@ pub async fn serve(worker: Rc<Worker>, side: Side, origin: Origin) {
         let next = exchange::run(&mut client, &mut work).await;
         client.worker.workspaces.put(work);
         match next {
+            // A stream carries one exchange. What a client sent after the head of a CONNECT was for
+            // the tunnel: where there is none, it must not be read as requests.
+            Next::Again if client.side.transport.is_stream() => break,
             Next::Again => client.rest(),
             Next::Close => break,
             Next::Linger => return client.linger().await,

@@ -44,6 +44,8 @@ pub(super) enum Malformed {
     Path,
     #[error("the :scheme is not http or https")]
     Scheme,
+    #[error("the :protocol is not a token")]
+    Protocol,
     #[error(":authority and host differ")]
     Host,
     #[error("a field value has white space around it")]
@@ -67,6 +69,10 @@ pub(super) fn write_request(
     let authority = head.uri.authority().map(|it| it.as_str().as_bytes());
     if !matches!(head.uri.scheme_str(), None | Some("http" | "https")) {
         return Err(Malformed::Scheme);
+    }
+    // `h2` takes any text for it.
+    if protocol.is_some_and(|it| HeaderName::from_bytes(it.as_bytes()).is_err()) {
+        return Err(Malformed::Protocol);
     }
     out.reserve(USUAL);
     let method = if protocol.is_some() {

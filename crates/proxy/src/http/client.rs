@@ -138,7 +138,13 @@ impl Client {
 
     /// Closes the connection in order.
     pub(super) async fn close(&mut self) {
-        let Self { side, deadline, .. } = self;
+        let Self {
+            worker,
+            side,
+            deadline,
+            ..
+        } = self;
+        side.buffer.discard(&worker.buffers);
         deadline.set(clock::now().checked_add(LINGER));
         poll_fn(|cx| match side.transport.poll_farewell(cx) {
             Poll::Ready(_) => Poll::Ready(()),

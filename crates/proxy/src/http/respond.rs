@@ -83,7 +83,7 @@ fn terms(client: &Client, work: &Workspace, about: Option<About>) -> (local::Cli
         };
         return (to, false);
     };
-    let is_whole = matches!(work.extent, Extent::Whole(_));
+    let is_whole = matches!(work.extent, Extent::Whole(_)) && about.method != Method::Connect;
     let is_open = is_whole && about.persistence == Persistence::KeepAlive && !client.is_draining();
     let to = local::Client {
         version: about.version,

@@ -176,6 +176,16 @@ const HEADS: &[(&str, &[Fields])] = &[
         &[GET, &[("content-length", b"5")]],
     ),
     (
+        "line end in the protocol",
+        &[&[
+            (":method", b"CONNECT"),
+            (":protocol", b"websocket\r\nx-a: b"),
+            (":scheme", b"http"),
+            (":path", b"/"),
+            (":authority", b"a"),
+        ]],
+    ),
+    (
         "a protocol of a GET",
         &[GET, &[(":protocol", b"websocket")]],
     ),

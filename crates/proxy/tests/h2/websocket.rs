@@ -1,5 +1,7 @@
 //! WebSocket: over extended CONNECT (RFC 8441), over an HTTP/1.1 upgrade, and from one to the other.
 
+use std::time::Duration;
+
 use h2::ext::Protocol as Upgrade;
 use http::Request;
 use lateen_model::Protocol;
@@ -80,6 +82,30 @@ fn an_upstream_that_does_not_switch_is_no_success() {
             .await;
             assert_eq!(soon(response).await.expect("a response").status(), seen);
         }
+    });
+}
+
+#[test]
+fn what_follows_a_connect_that_is_refused_is_no_request() {
+    run(async || {
+        let world = gateway(Protocol::Http);
+        let mut client = client(&world).await;
+        let hidden = "GET /hidden HTTP/1.1\r\nhost: shop\r\n\r\n";
+        let (response, mut up) = client.open(connect(), false).await;
+        say(&mut up, hidden, false);
+        let mut web = world.upstream().await;
+        web.hear_head().await;
+        web.say("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+            .await;
+        assert_eq!(soon(response).await.expect("a response").status(), 403);
+        web.hear_nothing_for(Duration::from_secs(1)).await;
+        // A CONNECT without a protocol is answered by the proxy.
+        let tunnel = Request::connect("shop:80").body(()).expect("a request");
+        let (response, mut up) = client.open(tunnel, false).await;
+        say(&mut up, hidden, false);
+        assert_eq!(soon(response).await.expect("a response").status(), 404);
+        web.hear_nothing_for(Duration::from_secs(1)).await;
+        assert_eq!(world.dialled(), 1);
     });
 }
 

@@ -339,14 +339,17 @@ fn a_refused_upgrade_leaves_an_ordinary_exchange() {
 }
 
 #[test]
-fn connect_is_refused() {
+fn connect_is_refused_and_what_follows_it_is_no_request() {
     run(async || {
         let world = World::sidecar();
         let mut caller = world.caller(8080);
         caller
-            .say("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n")
+            .say("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n")
             .await;
-        assert!(caller.hear_head().await.starts_with("HTTP/1.1 404"));
+        let head = caller.hear_head().await;
+        assert!(head.starts_with("HTTP/1.1 404"), "{head}");
+        assert!(has_line(&head, "connection: close"), "{head}");
+        caller.hear_end().await;
         assert_eq!(world.dialled(), 0);
     });
 }
