@@ -37,6 +37,7 @@ mod unanswered;
 pub mod workspace;
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::connection::Origin;
 use crate::side::Side;
@@ -44,6 +45,11 @@ use crate::upstream::Connection;
 use crate::worker::Worker;
 
 use client::Client;
+
+/// How long a client may take nothing of an answer, by not reading or by giving no window. Whoever
+/// opens connections or a thousand streams to leave them so would keep their buffers for ever
+/// (CVE-2019-9511, -9517); five minutes is Envoy's limit.
+pub(crate) const MOST_STALLED: Duration = Duration::from_secs(300);
 
 /// What becomes of a client's connection after an exchange.
 #[derive(Debug)]

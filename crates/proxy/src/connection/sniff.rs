@@ -25,13 +25,14 @@ pub(crate) enum First {
 }
 
 /// Waits for enough bytes to tell. Without a limit a client may take as long as it likes for its
-/// first byte (as Envoy's inspectors for a declared protocol), but the first line has to follow in
-/// the time of a head.
+/// first byte (as Envoy's inspectors for a declared protocol), but what is needed has to follow in
+/// the time of a head, however many pieces it comes in.
 pub(crate) async fn first(worker: &Worker, side: &mut Side, limit_ms: Option<u32>) -> First {
     let mut deadline = Deadline::default();
     let timeouts = worker.profile.timeouts;
     let limit = limit_ms.map_or(timeouts.idle, |limit| Duration::from_millis(limit.into()));
     deadline.set(clock::now().checked_add(limit));
+    let mut has_begun = !side.buffer.is_empty();
     poll_fn(|cx| {
         loop {
             if let Poll::Ready(verdict) = judge(side) {
@@ -39,7 +40,7 @@ pub(crate) async fn first(worker: &Worker, side: &mut Side, limit_ms: Option<u32
             }
             match side.poll_fill(cx, &worker.buffers) {
                 Poll::Ready(Ok(Read::Bytes(_))) => {
-                    if limit_ms.is_none() {
+                    if limit_ms.is_none() && !std::mem::replace(&mut has_begun, true) {
                         deadline.set(clock::now().checked_add(timeouts.head));
                     }
                 }

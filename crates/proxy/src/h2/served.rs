@@ -3,7 +3,6 @@
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use ::h2::server::SendResponse;
 use ::h2::{Reason, RecvStream, SendStream};
@@ -20,12 +19,8 @@ use super::watch::Watch;
 use crate::buffer::{Buffer, Pool};
 use crate::clock;
 use crate::deadline::Deadline;
+use crate::http::MOST_STALLED;
 use crate::transport::Read;
-
-/// How long a client may give no window, or read nothing, while a response waits for it. A thousand
-/// streams that are opened to be left so would keep their buffers for ever (CVE-2019-9511, -9517);
-/// five minutes is Envoy's limit.
-const MOST_STALLED: Duration = Duration::from_secs(300);
 
 /// A stream that a client opened.
 #[derive(Debug)]

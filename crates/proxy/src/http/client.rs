@@ -164,7 +164,12 @@ impl Client {
         deadline.set(clock::now().checked_add(LINGER));
         let mut left = LINGER_BYTES;
         side.buffer.discard(&worker.buffers);
-        let _ = poll_fn(|cx| side.transport.poll_shutdown(cx)).await;
+        // TLS has words to say here, for which a client that does not read gives no room.
+        poll_fn(|cx| match side.transport.poll_shutdown(cx) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => deadline.poll(cx),
+        })
+        .await;
         poll_fn(|cx| {
             while let Poll::Ready(read) = side.poll_fill(cx, &worker.buffers) {
                 let Ok(Read::Bytes(count)) = read else {

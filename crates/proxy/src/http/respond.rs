@@ -1,6 +1,8 @@
 //! The answers of the proxy's own: the only place that turns a [`Reason`] into a response.
 
 use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
 use std::time::SystemTime;
 
 use lateen_decide::cors::Cors;
@@ -12,10 +14,10 @@ use lateen_wire::h1::local::{self, Reply};
 use lateen_wire::h1::request::Method;
 use lateen_wire::h1::write::{Change, Edit};
 
-use super::Next;
 use super::client::Client;
 use super::cors;
 use super::course::Course;
+use super::flow::Flow;
 use super::grpc;
 use super::headers::{self, Context};
 use super::location;
@@ -24,6 +26,8 @@ use super::response_head::server;
 use super::transfer::About;
 use super::unanswered;
 use super::workspace::{Extent, Workspace};
+use super::{MOST_STALLED, Next};
+use crate::clock;
 use crate::observe::calendar;
 
 /// What is answered.
@@ -62,18 +66,33 @@ pub(super) async fn answer(
     let (to, is_open) = terms(client, work, about);
     work.to_client.reset();
     write(client, work, course, answer, about, to, record);
-    let side = &mut client.side;
-    let lead = &mut work.to_client;
-    let written = poll_fn(|cx| lead.poll_lead(cx, &mut side.transport)).await;
-    match (written, is_open) {
+    match (send(client, &mut work.to_client).await, is_open) {
         (Err(_), _) => Next::Close,
         (Ok(()), true) => Next::Again,
         (Ok(()), false) => Next::Linger,
     }
 }
 
+/// Writes an answer, as long as its client takes it.
+async fn send(client: &mut Client, answer: &mut Flow) -> io::Result<()> {
+    let Client { side, deadline, .. } = client;
+    let mut before = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(sent) = answer.poll_lead(cx, &mut side.transport) {
+            return Poll::Ready(sent);
+        }
+        if before.replace(answer.written()) != Some(answer.written()) {
+            deadline.set(clock::now().checked_add(MOST_STALLED));
+        }
+        let late = io::ErrorKind::TimedOut;
+        deadline.poll(cx).map(|()| Err(late.into()))
+    })
+    .await
+}
+
 /// To whom the answer goes, and whether the connection stays open. It does not where the rest of
-/// the request is yet to be read: what follows could be taken for another request.
+/// the request is yet to be read, nor after a CONNECT, whose client may send the first bytes of its
+/// tunnel at once: what follows could be taken for another request.
 fn terms(client: &Client, work: &Workspace, about: Option<About>) -> (local::Client, bool) {
     let Some(about) = about else {
         let to = local::Client {

@@ -235,3 +235,17 @@ fn a_call_is_answered_as_a_call() {
         assert_eq!(world.metric("istio_requests_total", &labels), Some(1));
     });
 }
+
+#[test]
+fn an_answer_that_its_client_does_not_read_is_given_up() {
+    run(async || {
+        let world = world(HttpAction::DirectResponse(DirectResponse {
+            status: 200,
+            body: vec![b'x'; 200_000],
+        }));
+        let mut client = world.client();
+        client.say("GET /old HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        tokio::time::sleep(std::time::Duration::from_secs(600)).await;
+        assert_eq!(world.worker.activity.connections.get(), 0);
+    });
+}

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lateen_model::http::{DirectResponse, HttpAction, HttpRule};
+use lateen_proxy::settings::Timeouts;
 use lateen_wire::tls::session::MAX_RECORD;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -153,5 +155,52 @@ fn an_answer_before_the_end_says_farewell() {
         client.hear_message("ok").await;
         // The client's library takes an end without the farewell for an error.
         client.hear_end().await;
+    });
+}
+
+#[test]
+fn a_hello_that_comes_byte_by_byte_has_no_more_time() {
+    run(|| async {
+        let (authority, world) = secure();
+        let name = "shop.example".try_into().expect("a name");
+        let mut peer = rustls::ClientConnection::new(plain(&authority), name).expect("a client");
+        let mut hello = Vec::new();
+        peer.write_tls(&mut hello).expect("written");
+        let mut client = world.secure_client();
+        let pause = Timeouts::default().head / 4;
+        let mut taken = 0;
+        for byte in &hello {
+            if client.stream.write_all(&[*byte]).await.is_err() {
+                break;
+            }
+            taken += 1;
+            tokio::time::sleep(pause).await;
+        }
+        assert!(
+            taken < 8,
+            "{taken} of {} bytes were waited for",
+            hello.len()
+        );
+    });
+}
+
+#[test]
+fn a_client_that_does_not_read_the_end_is_left() {
+    run(|| async {
+        let (authority, mut world) = secure();
+        let action = HttpAction::DirectResponse(DirectResponse {
+            status: 200,
+            // More than the connection holds, and less than that and what TLS keeps.
+            body: vec![b'x'; 65_200],
+        });
+        world.apply(crate::resources::rules(vec![HttpRule::new(action)]));
+        let mut client = shake(&world, &plain(&authority), "shop.example")
+            .await
+            .expect("TLS");
+        client
+            .say("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .await;
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        assert_eq!(world.worker.activity.connections.get(), 0);
     });
 }
