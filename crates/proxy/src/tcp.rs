@@ -19,6 +19,7 @@ use crate::clock;
 use crate::connection::Origin;
 use crate::connection::rules::{self, Chosen, Rules};
 use crate::connection::sniff::judge;
+use crate::deadline::Deadline;
 use crate::observe::access_log::{self, Entry};
 use crate::observe::flags::Flags;
 use crate::observe::metrics::{Key, RequestProtocol, Service};
@@ -59,6 +60,8 @@ enum Spoke {
     Client(Verdict),
     /// The upstream, or one of them ended: bytes it is.
     Other,
+    /// Nobody in the time that a connection may be silent.
+    Nobody,
 }
 
 /// Carries a connection of which the first bytes are known, if it begins with any.
@@ -87,7 +90,11 @@ pub async fn serve_undeclared(
             return None;
         }
     };
-    let verdict = match who_speaks(worker, &mut side, &mut upstream).await {
+    let target = course.target.as_ref();
+    let idle = target.map_or(IdleTimeout::Default, |target| target.idle);
+    let idle = idle.or(worker.profile.timeouts.tcp_idle);
+    let verdict = match who_speaks(worker, &mut side, &mut upstream, idle).await {
+        Spoke::Nobody => return None,
         Spoke::Other => Verdict::Tcp,
         Spoke::Client(verdict) => verdict,
     };
@@ -100,6 +107,7 @@ pub async fn serve_undeclared(
         if let Ok(target) = course.target {
             let mut connection = Box::new(upstream::Connection::from(upstream.transport));
             connection.permit = Some(target.permit);
+            connection.ends = target.age.and_then(|age| clock::now().checked_add(age));
             worker.pools.checkin(&target.key, connection, clock::now());
         }
         return Some((side, verdict));
@@ -117,7 +125,14 @@ pub async fn serve_undeclared(
     None
 }
 
-async fn who_speaks(worker: &Worker, client: &mut Side, upstream: &mut Side) -> Spoke {
+async fn who_speaks(
+    worker: &Worker,
+    client: &mut Side,
+    upstream: &mut Side,
+    idle: Option<Duration>,
+) -> Spoke {
+    let mut deadline = Deadline::default();
+    deadline.set(idle.and_then(|idle| clock::now().checked_add(idle)));
     poll_fn(|cx| {
         if upstream.poll_fill(cx, &worker.buffers).is_ready() {
             return Poll::Ready(Spoke::Other);
@@ -130,7 +145,7 @@ async fn who_speaks(worker: &Worker, client: &mut Side, upstream: &mut Side) -> 
                 return Poll::Ready(Spoke::Client(verdict));
             }
         }
-        Poll::Pending
+        deadline.poll(cx).map(|()| Spoke::Nobody)
     })
     .await
 }

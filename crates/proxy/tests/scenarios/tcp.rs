@@ -1,6 +1,9 @@
 //! What is not HTTP, and how that is found out.
 
+use std::time::Duration;
+
 use lateen_model::Protocol;
+use lateen_proxy::settings::Timeouts;
 
 use crate::world::{World, run};
 
@@ -159,5 +162,19 @@ fn an_upstream_that_refuses_bytes_resets_the_client() {
             world.metric("istio_tcp_connections_opened_total", &labels),
             Some(1)
         );
+    });
+}
+
+#[test]
+fn on_a_silent_undeclared_port_silence_has_an_end() {
+    run(async || {
+        let world = World::sidecar();
+        let _caller = world.caller(9000);
+        let mut app = world.upstream().await;
+        let idle = Timeouts::default().tcp_idle;
+        app.hear_nothing_for(idle - Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        app.hear_end().await;
+        assert_eq!(world.worker.activity.connections.get(), 0);
     });
 }
