@@ -61,6 +61,13 @@ struct Entry {
     news: Rc<Notify>,
 }
 
+/// A request that waits for a name, until it is dropped: it may have less patience.
+struct Waiting<'n> {
+    names: &'n Names,
+    name: &'n str,
+    news: Rc<Notify>,
+}
+
 /// A host as a client wrote it, without a port, in the one form that names have here; nothing if it
 /// is no name.
 pub fn canonical(host: &[u8]) -> Option<String> {
@@ -125,18 +132,14 @@ impl Names {
             }
             news
         };
-        // Registered before the answer can come: both are on this thread.
-        let told = tokio::time::timeout(PATIENCE, news.notified()).await;
-        if told.is_err() && Rc::strong_count(&news) <= 2 {
-            // The last to wait takes the entry along, so that the next request asks again.
-            let mut known = self.known.borrow_mut();
-            if known
-                .get(name)
-                .is_some_and(|entry| entry.addresses.is_none())
-            {
-                known.remove(name);
-            }
-        }
+        let waiting = Waiting {
+            names: self,
+            name,
+            news,
+        };
+        // Registered before the answer can come: both are on this thread. That it is late is seen
+        // by there being none.
+        let _ = tokio::time::timeout(PATIENCE, waiting.news.notified()).await;
     }
 
     /// Takes what the main thread says. Names that nobody here asks for are left out.
@@ -159,6 +162,22 @@ impl Names {
             // A full queue means that the main thread is behind; the request fails, the next asks
             // again.
             let _ = wanted.try_send(name.into());
+        }
+    }
+}
+
+// === impl Waiting ===
+
+impl Drop for Waiting<'_> {
+    /// The last to wait in vain takes the entry along, so that the next request asks again.
+    fn drop(&mut self) {
+        if Rc::strong_count(&self.news) > 2 {
+            return;
+        }
+        let mut known = self.names.known.borrow_mut();
+        let entry = known.get(self.name);
+        if entry.is_some_and(|entry| entry.addresses.is_none()) {
+            known.remove(self.name);
         }
     }
 }
@@ -205,6 +224,18 @@ mod tests {
             assert_eq!(clock::now().duration_since(began), PATIENCE);
             assert_eq!(asked.try_recv().ok().as_deref(), Some("a.test"));
             assert!(asked.try_recv().is_err(), "once for both");
+            assert!(names.known.borrow().is_empty());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_stops_waiting_leaves_nothing_behind() {
+        let (wanted, mut asked) = mpsc::channel(QUEUE);
+        let names = Names::new(Some(wanted));
+        for _ in 0..2 {
+            let waited = tokio::time::timeout(PATIENCE / 5, names.wait("a.test"));
+            assert!(waited.await.is_err());
+            assert_eq!(asked.try_recv().ok().as_deref(), Some("a.test"));
             assert!(names.known.borrow().is_empty());
         }
     }
