@@ -124,6 +124,11 @@ impl Route {
 // === impl RoutePolicy ===
 
 impl RoutePolicy {
+    /// How long a request may take with all its attempts; zero is no limit, as with Istio.
+    pub fn limit(&self) -> Option<Duration> {
+        self.timeout.filter(|timeout| !timeout.is_zero())
+    }
+
     /// The changes of headers for the destination at this place of the split.
     pub fn headers_of(&self, destination: usize) -> Option<&Headers> {
         self.destination_headers.get(destination)?.as_ref()

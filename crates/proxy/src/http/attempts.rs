@@ -110,7 +110,7 @@ impl<'x, 'p> Attempts<'x, 'p> {
         about: About,
         record: &'x mut Record,
     ) -> Self {
-        let mut total = course.policy.timeout.filter(|timeout| !timeout.is_zero());
+        let mut total = course.policy.limit();
         if about.is_call {
             let fields = work.request(&client.side).fields();
             let asked = Name::new(b"grpc-timeout").and_then(|name| fields.get_all(name).next());

@@ -80,7 +80,7 @@ fn send(client: &Client, work: &Workspace, course: &Course<'_>) {
             is_http2: client.side.transport.is_stream(),
             method: work.request(&client.side).method(),
             bytes,
-            limit: course.policy.timeout.unwrap_or(LONGEST),
+            limit: course.policy.limit().unwrap_or(LONGEST),
         };
         tokio::task::spawn_local(copy.run());
     }

@@ -206,3 +206,24 @@ fn a_request_that_is_too_long_to_be_kept_is_not_mirrored() {
         assert_eq!(world.worker.activity.unmirrored.get(), 1);
     });
 }
+
+#[test]
+fn a_route_without_a_timeout_is_mirrored() {
+    run(async || {
+        let mut world = world(Vec::new());
+        world.rule(HttpRule {
+            mirrors: vec![mirror("copy", Percent::ALL)],
+            timeout: Some(Duration::ZERO),
+            ..to("web")
+        });
+        let mut client = world.client();
+        client.say(GET).await;
+        let (mut web, mut copy) = both(&world).await;
+        web.serve(OK).await;
+        client.hear_message("ok").await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        copy.serve(OK).await;
+        tokio::task::yield_now().await;
+        assert_eq!(world.worker.activity.unmirrored.get(), 0);
+    });
+}
