@@ -26,6 +26,15 @@ pub struct Connection {
     pub ends: Option<Instant>,
     /// Leave to have it, if the number of connections is limited.
     pub permit: Option<Permit<Arc<Usage>>>,
+    /// The request that made a tunnel of it, which goes on as long as the tunnel.
+    pub request: Option<Request>,
+}
+
+/// A request under way, as the limits of its cluster and the load of its endpoint count it.
+#[derive(Debug)]
+pub struct Request {
+    _permit: Permit<Arc<Usage>>,
+    _active: Option<Active<Arc<Load>>>,
 }
 
 /// Counts one request or connection towards the load of an endpoint until it is dropped.
@@ -42,6 +51,19 @@ impl From<Transport> for Connection {
             served: 0,
             ends: None,
             permit: None,
+            request: None,
+        }
+    }
+}
+
+// === impl Request ===
+
+impl Request {
+    /// Takes over what an exchange held.
+    pub fn new(permit: Permit<&Arc<Usage>>, active: Option<Active<&Arc<Load>>>) -> Self {
+        Self {
+            _permit: permit.into_owned(),
+            _active: active.map(Active::into_owned),
         }
     }
 }
@@ -53,6 +75,13 @@ impl<L: AsRef<Load>> Active<L> {
     pub fn begin(load: L) -> Self {
         load.as_ref().begin();
         Self(load)
+    }
+}
+
+impl Active<&Arc<Load>> {
+    /// The same for as long as one likes.
+    fn into_owned(self) -> Active<Arc<Load>> {
+        Active::begin(Arc::clone(self.0))
     }
 }
 

@@ -40,7 +40,7 @@ use super::workspace::{Extent, Workspace};
 use crate::clock::{self, Instant};
 use crate::connection::rules::{Recipient, Target};
 use crate::names;
-use crate::upstream::{Active, Connection};
+use crate::upstream::{Active, Connection, Request};
 use crate::worker::Worker;
 
 /// The attempts of one exchange.
@@ -258,8 +258,13 @@ impl<'x, 'p> Attempts<'x, 'p> {
             }
             self.work.to_upstream.repeat(self.record.head_bytes);
         };
-        drop((active, request));
-        result
+        match result {
+            Ok(Next::Tunnel(mut connection)) => {
+                connection.request = Some(Request::new(request, active));
+                Ok(Next::Tunnel(connection))
+            }
+            result => result,
+        }
     }
 
     /// Moves the request and its response over a connection, and settles what becomes of it.

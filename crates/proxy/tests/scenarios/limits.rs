@@ -448,3 +448,35 @@ fn a_connection_that_is_carried_as_bytes_gets_no_older_than_it_may() {
         db.hear_end().await;
     });
 }
+
+#[test]
+fn a_connection_that_switched_protocols_is_a_request_under_way() {
+    run(async || {
+        let http = HttpPool {
+            max_requests: Some(1),
+            ..HttpPool::default()
+        };
+        let world = world(TcpPool::default(), http);
+        let mut first = world.client();
+        first
+            .say("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+            .await;
+        let mut web = world.upstream().await;
+        web.serve(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        )
+        .await;
+        first.hear_head().await;
+        first.say("ping").await;
+        web.hear("ping").await;
+        let mut second = world.client();
+        let (head, _) = second.ask(GET).await;
+        assert!(head.starts_with("HTTP/1.1 503"), "{head}");
+        drop(first);
+        web.hear_end().await;
+        drop(web);
+        second.say(GET).await;
+        world.upstream().await.serve(OK).await;
+        second.hear_message("ok").await;
+    });
+}
