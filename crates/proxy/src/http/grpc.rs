@@ -71,7 +71,8 @@ pub(super) fn to_http(status: u8) -> u16 {
     }
 }
 
-/// How long a call may take by its own word (`grpc-timeout`).
+/// How long a call may take by its own word (`grpc-timeout`); nothing if that is no limit, as which
+/// Envoy takes zero.
 pub(super) fn timeout(value: &[u8]) -> Option<std::time::Duration> {
     use std::time::Duration;
     let (unit, digits) = value.split_last()?;
@@ -80,7 +81,7 @@ pub(super) fn timeout(value: &[u8]) -> Option<std::time::Duration> {
         return None;
     }
     let text = std::str::from_utf8(digits).ok()?;
-    let count: u64 = text.parse().ok()?;
+    let count: u64 = text.parse().ok().filter(|count| *count > 0)?;
     match unit {
         b'H' => Some(Duration::from_secs(count * 3600)),
         b'M' => Some(Duration::from_secs(count * 60)),
@@ -121,7 +122,7 @@ mod tests {
     fn the_timeout_of_a_call_has_eight_digits_and_a_unit() {
         assert_eq!(timeout(b"100m"), Some(Duration::from_millis(100)));
         assert_eq!(timeout(b"2H"), Some(Duration::from_secs(7200)));
-        for odd in ["", "m", "5", "123456789S", "-1S", "+1S", "1x"] {
+        for odd in ["", "m", "5", "0S", "123456789S", "-1S", "+1S", "1x"] {
             assert_eq!(timeout(odd.as_bytes()), None, "{odd}");
         }
     }

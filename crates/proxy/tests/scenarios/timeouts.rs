@@ -156,6 +156,8 @@ fn a_call_says_its_own_time_and_the_route_caps_it() {
         ("grpc-timeout: 5S\r\n", limited(), 1000),
         ("grpc-timeout: 2S\r\n", to("web"), 2000),
         ("", limited(), 1000),
+        // None at all.
+        ("grpc-timeout: 0m\r\n", limited(), 1000),
     ] {
         run(async || {
             let world = world(rule.clone());
