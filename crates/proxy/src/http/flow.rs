@@ -371,7 +371,7 @@ impl Flow {
 
     /// Makes the lead empty if it was sent. A second attempt is then no longer possible, but it is
     /// not either when a body is framed anew.
-    fn forget_sent(&mut self) {
+    pub(super) fn forget_sent(&mut self) {
         if self.lead_sent == self.lead.len() {
             self.lead.clear();
             self.lead_sent = 0;

@@ -327,6 +327,7 @@ impl<'a, 'p> Transfer<'a, 'p> {
         let (status, body, upstream) = (head.status(), head.body(), head.persistence());
         if head.is_interim() {
             if self.about.version == Version::Http11 {
+                self.work.to_client.forget_sent(); // There may be any number of them.
                 response_head::write_interim(&mut self.work.to_client.lead, head);
             }
             self.upstream.buffer.consume(self.work.response.len());
