@@ -23,7 +23,7 @@
 //! |---|---|
 //! | `END_STREAM` with the head | no body; in responses `content-length: 0` |
 //! | `content-length` | the same, the body as it is; trailers are dropped, as HTTP/1.1 has none there |
-//! | neither | chunks, trailers after the last |
+//! | neither, or an answer to a call of gRPC | chunks, trailers after the last |
 //! | `:authority` | `host`; both must agree |
 //! | several `cookie` fields | one |
 //! | extended CONNECT with `:protocol: websocket` | a GET that asks for an upgrade; 101 is 200 |

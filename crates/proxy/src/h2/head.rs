@@ -195,14 +195,17 @@ pub(super) fn response(head: Response<'_>, bytes: &Bytes) -> Option<http::Respon
             fields.append(name, value);
         }
     }
-    let is_grpc = fields
-        .get(CONTENT_TYPE)
-        .is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"));
-    if is_grpc && fields.get(CONTENT_LENGTH).is_some_and(|it| it == "0") {
+    if is_call(fields) && fields.get(CONTENT_LENGTH).is_some_and(|it| it == "0") {
         // gRPC's answers without a message have no length; it is there for HTTP/1.1.
         fields.remove(CONTENT_LENGTH);
     }
     Some(response)
+}
+
+/// Answers whether a message belongs to a call of gRPC.
+fn is_call(fields: &HeaderMap) -> bool {
+    let kind = fields.get(CONTENT_TYPE);
+    kind.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// A request for an upstream, and what to remember of it.
@@ -358,9 +361,12 @@ pub(super) fn write_response(
         ],
     );
     let mut has_length = false;
+    // HTTP/1.1 has no trailers behind a body with a length, and a call's status is one.
+    let drops_length = switched.is_some() || has_body && is_call(&head.headers);
     for (name, value) in &head.headers {
-        has_length |= name == CONTENT_LENGTH;
-        if switched.is_none() || name != CONTENT_LENGTH {
+        let is_length = name == CONTENT_LENGTH;
+        has_length |= is_length && !drops_length;
+        if !is_length || !drops_length {
             line(out, [name.as_str().as_bytes(), b": ", value.as_bytes()]);
         }
     }

@@ -58,6 +58,28 @@ fn a_unary_call_gets_its_message_and_its_status() {
 }
 
 #[test]
+fn a_length_of_an_answer_does_not_hide_the_status_behind_it() {
+    run(async || {
+        let world = gateway(Protocol::Grpc);
+        let mut client = Client::new(world.client()).await;
+        let (answer, _body) = client.open(call(), true).await;
+        let mut server = Server::new(world.upstream().await).await;
+        let (_asked, mut respond) = server.request().await;
+        let mut head = ok();
+        head.headers_mut().insert("content-length", 11.into());
+        let mut body = respond.send_response(head, false).expect("response");
+        body.send_data(message("hello!"), false)
+            .expect("an open stream");
+        body.send_trailers(trailer("grpc-status", "5"))
+            .expect("trailers");
+        let mut answer = soon(answer).await.expect("a response");
+        assert_eq!(read(answer.body_mut()).await.as_bytes(), message("hello!"));
+        let end = trailers(answer.body_mut()).await.expect("trailers");
+        assert_eq!(end["grpc-status"], "5");
+    });
+}
+
+#[test]
 fn a_call_of_two_streams_goes_both_ways_at_once() {
     run(async || {
         let world = gateway(Protocol::Grpc);
