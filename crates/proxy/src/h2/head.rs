@@ -382,16 +382,9 @@ pub(super) fn write_response(
         out.extend_from_slice(b"\r\n");
         return Framing::Plain;
     }
-    let is_tunnel = asked.method == Verb::Connect && is_success;
-    let is_bare = asked.method == Verb::Head
-        || head.status.is_informational()
-        || matches!(
-            head.status,
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-        );
     let framing = match (has_body, has_length) {
-        _ if is_tunnel => Framing::Plain,
-        _ if is_bare => Framing::Done,
+        _ if asked.method == Verb::Connect && is_success => Framing::Plain,
+        _ if is_bare(head.status, asked) => Framing::Done,
         (true, true) => Framing::Plain,
         (true, false) => {
             line(out, [b"transfer-encoding: chunked"]);
@@ -405,6 +398,12 @@ pub(super) fn write_response(
     };
     out.extend_from_slice(b"\r\n");
     framing
+}
+
+/// Answers whether a response has no body whatever its fields say.
+fn is_bare(status: StatusCode, asked: &Asked) -> bool {
+    let has_none = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    asked.method == Verb::Head || status.is_informational() || has_none
 }
 
 fn line<const N: usize>(out: &mut Vec<u8>, parts: [&[u8]; N]) {

@@ -172,8 +172,9 @@ fn on_a_silent_undeclared_port_silence_has_an_end() {
         let _caller = world.caller(9000);
         let mut app = world.upstream().await;
         let idle = Timeouts::default().tcp_idle;
-        app.hear_nothing_for(idle - Duration::from_secs(1)).await;
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        let second = Duration::from_secs(1);
+        app.hear_nothing_for(idle.saturating_sub(second)).await;
+        tokio::time::sleep(2 * second).await;
         app.hear_end().await;
         assert_eq!(world.worker.activity.connections.get(), 0);
     });
