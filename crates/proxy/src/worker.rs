@@ -223,14 +223,21 @@ impl Worker {
         let view = self.view();
         let own = self.profile.timeouts.upstream_idle;
         let limit = |key: &upstream::Key| {
-            let policy = match key.owner {
-                Owner::Cluster(id) => view.plan.cluster(id).map(|cluster| &cluster.policy),
-                Owner::Port(port) => Some(&view.plan.inbound(port).policy),
+            let (policy, usage) = match key.owner {
+                Owner::Cluster(id) => match view.plan.cluster(id) {
+                    Some(cluster) => (&cluster.policy, &cluster.usage),
+                    None => return Some(own),
+                },
+                Owner::Port(port) => {
+                    let inbound = view.plan.inbound(port);
+                    (&inbound.policy, &inbound.usage)
+                }
             };
-            match policy {
-                Some(policy) => policy.http_idle_timeout.or(own),
-                None => Some(own),
+            if usage.awaiting() > self.pools.waiting(key.owner) {
+                // A request of another worker waits for the connection to be given up.
+                return Some(Duration::ZERO);
             }
+            policy.http_idle_timeout.or(own)
         };
         if self.is_plan_new.replace(false) {
             let wanted = self.endpoints();

@@ -33,6 +33,8 @@ pub struct Usage {
     pending: AtomicU32,
     requests: AtomicU32,
     retries: AtomicU32,
+    /// Requests that wait for others to give up a connection.
+    awaiting: AtomicU32,
     /// When the last of the endpoints that are out comes back.
     ejected_until: AtomicU64,
     /// Counts ejections.
@@ -60,6 +62,11 @@ pub struct Permit<U: AsRef<Usage>> {
     usage: Option<U>,
     what: Counted,
 }
+
+/// Counts a request that waits for a connection until it is dropped.
+#[derive(Debug)]
+#[must_use = "it no longer waits when it is dropped"]
+pub struct Awaiting<'u>(&'u Usage);
 
 // === impl Limits ===
 
@@ -132,6 +139,18 @@ impl Usage {
         })
     }
 
+    /// A request waits for a connection, as there are as many as there may be.
+    pub fn wait(&self) -> Awaiting<'_> {
+        self.awaiting.fetch_add(1, Relaxed);
+        Awaiting(self)
+    }
+
+    /// How many requests wait so, of all workers: whoever has a connection that is not in use should
+    /// give it up.
+    pub fn awaiting(&self) -> u32 {
+        self.awaiting.load(Relaxed)
+    }
+
     /// Answers whether an endpoint may be out.
     pub(super) fn may_have_ejected(&self, now: Millis) -> bool {
         now.0 < self.ejected_until.load(Relaxed)
@@ -167,6 +186,12 @@ impl Permit<&Arc<Usage>> {
             usage: self.usage.take().map(Arc::clone),
             what: self.what,
         }
+    }
+}
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        self.0.awaiting.fetch_sub(1, Relaxed);
     }
 }
 

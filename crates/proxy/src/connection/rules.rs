@@ -352,6 +352,14 @@ impl<'p> Recipient<'p> {
         }
     }
 
+    /// What it has in use.
+    pub fn usage(self) -> &'p Usage {
+        match self {
+            Self::Cluster(cluster) => &cluster.usage,
+            Self::Workload(inbound) => &inbound.usage,
+        }
+    }
+
     /// By which its connections are told from others.
     pub fn owner(self) -> Owner {
         match self {

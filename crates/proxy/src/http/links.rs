@@ -13,6 +13,9 @@ use crate::h2;
 use crate::upstream::{self, Connection, Version};
 use crate::worker::Worker;
 
+/// How many exchanges of the same worker a connection carries while others wait for it.
+const TURNS: u32 = 16;
+
 /// Where a connection goes, and whose policy it is under.
 #[derive(Debug)]
 pub(super) struct Link<'p> {
@@ -39,9 +42,19 @@ impl<'p> Link<'p> {
     }
 
     /// Answers whether a connection may carry another exchange.
-    fn takes_more(&self, connection: &Connection) -> bool {
+    fn takes_more(&self, worker: &Worker, connection: &Connection) -> bool {
         let most = self.recipient.policy().max_requests_per_connection;
         most.map_or(u32::MAX, NonZeroU32::get) > connection.served
+            && !(connection.permit.is_some() && self.is_owed(worker, connection))
+    }
+
+    /// Answers whether a connection should be given up for a request of another worker, which cannot
+    /// have it but can open one in its place: always if none of this worker waits for it, and now
+    /// and then if some do.
+    fn is_owed(&self, worker: &Worker, connection: &Connection) -> bool {
+        let own = worker.pools.waiting(self.key.owner);
+        self.recipient.usage().awaiting() > own
+            && (own == 0 || connection.served.is_multiple_of(TURNS))
     }
 }
 
@@ -67,7 +80,7 @@ pub(super) fn checkin(
     mut connection: Box<Connection>,
     now: Instant,
 ) {
-    if link.takes_more(&connection) {
+    if link.takes_more(worker, &connection) {
         connection.side.buffer.release(&worker.buffers);
         worker.pools.checkin(&link.key, connection, now);
     } else {
@@ -97,7 +110,8 @@ pub(super) fn ready(worker: &Worker, link: &Link<'_>) -> Option<Box<Connection>>
 /// Opens a connection, or waits for one where there are as many as there may be.
 ///
 /// The limit is over all workers, the queue is of one: it is woken at once when a connection of its
-/// own worker is free, and looks every few milliseconds whether another has given one up.
+/// own worker is free, and looks every few milliseconds whether another has given one up. The others
+/// see that somebody waits when one of their connections is free, or after a second.
 pub(super) async fn open(
     worker: &Worker,
     link: &Link<'_>,
@@ -115,10 +129,12 @@ pub(super) async fn open(
         // Its connections are shared: what is limited there is the number of requests.
         return connect(worker, link, limit, ends).await;
     }
+    let mut awaiting = None;
     let permit = loop {
         if let Some(permit) = recipient.permit(Counted::Connection) {
             break permit;
         }
+        awaiting.get_or_insert_with(|| recipient.usage().wait());
         if worker.pools.drop_idle(link.key.owner) {
             continue;
         }
@@ -127,6 +143,7 @@ pub(super) async fn open(
             return Ok(connection);
         }
     };
+    drop(awaiting);
     let mut connection = connect(worker, link, limit, ends).await?;
     let age = policy.max_connection_duration;
     connection.ends = age.and_then(|age| clock::now().checked_add(age));

@@ -139,14 +139,20 @@ impl Pools {
         }
     }
 
+    /// How many requests wait for a connection of an owner.
+    pub fn waiting(&self, owner: Owner) -> u32 {
+        let waiters = self.waiters.borrow();
+        waiters.get(&owner).map_or(0, |queue| queue.waiting.get())
+    }
+
     /// Waits until it is worth looking for a connection again.
     pub async fn wait(&self, owner: Owner) {
         let queue = Rc::clone(self.waiters.borrow_mut().entry(owner).or_default());
         queue.wait().await;
     }
 
-    /// Drops what has been idle for longer than its limit, what its peer has closed, and what goes
-    /// to addresses that are not wanted any more.
+    /// Drops what has been idle for longer than its limit, what its peer has closed, what goes to
+    /// addresses that are not wanted any more, and the queues in which nobody waits.
     pub fn sweep(
         &self,
         now: Instant,
@@ -154,6 +160,9 @@ impl Pools {
         is_wanted: impl Fn(&Key) -> bool,
     ) {
         self.streams.sweep(now, &limit, &is_wanted);
+        let mut waiters = self.waiters.borrow_mut();
+        waiters.retain(|_, queue| queue.waiting.get() > 0);
+        drop(waiters);
         self.idle.borrow_mut().retain(|key, list| {
             if !is_wanted(key) {
                 return false;

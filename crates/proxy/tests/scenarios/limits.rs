@@ -1,5 +1,7 @@
 //! What the policy of a destination limits: connections, requests, and the life of connections.
 
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lateen_decide::Counted;
@@ -8,7 +10,10 @@ use lateen_model::destination::PortPolicy;
 use lateen_model::http::HttpRule;
 use lateen_model::pool::{ConnectionPool, HttpPool, TcpPool};
 use lateen_model::proxy::Role;
+use lateen_proxy::names::Names;
+use lateen_proxy::observe::access_log::{Sink, Writer};
 use lateen_proxy::settings::Timeouts;
+use lateen_proxy::worker::{Shared, Worker};
 use tokio::time::Instant;
 
 use crate::world::{GET, OK, World, field, run, to};
@@ -132,6 +137,54 @@ fn what_another_worker_gives_up_is_seen_soon() {
         world.upstream().await.serve(OK).await;
         assert!(begun.elapsed() <= Duration::from_millis(10));
         client.hear_message("ok").await;
+    });
+}
+
+/// Another worker of the same proxy.
+fn another(world: &World) -> Rc<Worker> {
+    let worker = &world.worker;
+    let log = Writer::new(Sink::start().expect("a thread"));
+    Worker::new(
+        worker.profile,
+        &Shared::default(),
+        Arc::clone(&worker.view()),
+        worker.connector.clone(),
+        Names::new(None),
+        log,
+    )
+}
+
+#[test]
+fn an_idle_connection_of_another_worker_makes_room() {
+    run(async || {
+        let mut world = world(one_connection(), HttpPool::default());
+        let mut first = world.client();
+        first.say(GET).await;
+        let mut old = world.upstream().await;
+        old.serve(OK).await;
+        first.hear_message("ok").await;
+        let other = another(&world);
+        let busy = std::mem::replace(&mut world.worker, other);
+        let mut second = world.client();
+        second.say(GET).await;
+        old.hear_nothing_for(Duration::from_secs(1)).await;
+        busy.tick();
+        old.hear_end().await;
+        let mut new = world.upstream().await;
+        new.serve(OK).await;
+        second.hear_message("ok").await;
+        // And at once when it is not idle yet.
+        second.say(GET).await;
+        new.hear_head().await;
+        let idle = std::mem::replace(&mut world.worker, busy);
+        first.say(GET).await;
+        new.hear_nothing_for(Duration::from_secs(1)).await;
+        new.say(OK).await;
+        second.hear_message("ok").await;
+        new.hear_end().await;
+        world.upstream().await.serve(OK).await;
+        first.hear_message("ok").await;
+        drop(idle);
     });
 }
 
