@@ -245,7 +245,7 @@ impl<'x, 'p> Attempts<'x, 'p> {
                 Some(connection) => connection,
                 // Boxed, as it is needed once per connection and would make that of every
                 // exchange larger.
-                None => Box::pin(links::open(&self.worker, &self.link(), self.ends)).await?,
+                None => Box::pin(self.open()).await?,
             };
             let failure = match self.exchange(connection).await {
                 Ok(next) => break Ok(next),
@@ -264,6 +264,16 @@ impl<'x, 'p> Attempts<'x, 'p> {
                 Ok(Next::Tunnel(connection))
             }
             result => result,
+        }
+    }
+
+    /// Waits for a connection, but not for a client that has gone: others wait behind it.
+    async fn open(&mut self) -> Result<Box<Connection>, Failure> {
+        let link = self.link();
+        tokio::select! {
+            biased;
+            opened = links::open(&self.worker, &link, self.ends) => opened,
+            _ = fault::pause(self.client, None) => Err(Failure::ClientGone),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use h2::Reason;
 use lateen_model::Protocol;
+use lateen_model::destination::PortPolicy;
+use lateen_model::pool::{ConnectionPool, HttpPool, TcpPool};
 
 use crate::peers::{Client, Server, get, piece, request, reset, reset_of, say, soon, status};
 use crate::translate::gateway;
@@ -27,6 +29,43 @@ fn a_client_that_resets_its_stream_ends_the_upstreams_exchange() {
         web.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
             .await;
         assert_eq!(soon(response).await.expect("a response").status(), 200);
+    });
+}
+
+#[test]
+fn a_client_that_resets_its_stream_does_not_wait_for_a_connection() {
+    run(async || {
+        let mut world = gateway(Protocol::Http);
+        let tcp = TcpPool {
+            max_connections: Some(1),
+            ..TcpPool::default()
+        };
+        let http = HttpPool::default();
+        world.policy(
+            "web",
+            PortPolicy {
+                connection_pool: Some(ConnectionPool { tcp, http }),
+                ..PortPolicy::default()
+            },
+        );
+        let mut client = Client::new(world.client()).await;
+        let (_first, _) = client.open(get("/first"), true).await;
+        let mut web = world.upstream().await;
+        web.hear_head().await;
+        let (second, mut up) = client.open(get("/second"), true).await;
+        web.hear_nothing().await;
+        up.send_reset(Reason::CANCEL);
+        drop(second);
+        web.hear_nothing().await;
+        assert_eq!(world.worker.activity.exchanges.get(), 1);
+        let (third, _) = client.open(get("/third"), true).await;
+        web.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            .await;
+        let head = web.hear_head().await;
+        assert!(head.starts_with("GET /third "), "{head}");
+        web.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            .await;
+        assert_eq!(soon(third).await.expect("a response").status(), 200);
     });
 }
 
