@@ -126,9 +126,37 @@ impl Pool {
         workspace.target.clear();
         workspace.authority.clear();
         workspace.tried.clear();
+        workspace.snapshot.clear();
         let mut kept = self.0.borrow_mut();
         if kept.len() < KEPT {
             kept.push(workspace);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lateen_wire::h1::head::Limits;
+
+    use super::*;
+
+    #[test]
+    fn the_log_of_a_request_that_was_none_does_not_show_an_earlier_one() {
+        let pool = Pool::default();
+        let mut workspace = pool.take();
+        let request = b"GET /secret HTTP/1.1\r\nHost: a\r\nUser-Agent: b\r\n\r\n";
+        let parsed = workspace.request.parse(request, &Limits::default());
+        parsed.expect("valid");
+        let Workspace {
+            request: head,
+            snapshot,
+            ..
+        } = &mut *workspace;
+        snapshot.take(head.view(request), false);
+        assert_eq!(snapshot.request().path, b"/secret");
+        pool.put(workspace);
+        let workspace = pool.take();
+        assert_eq!(workspace.snapshot.request().path, b"");
+        assert_eq!(workspace.snapshot.request().user_agent, b"");
     }
 }

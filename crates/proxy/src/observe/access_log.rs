@@ -138,6 +138,12 @@ impl Snapshot {
         }
     }
 
+    /// Forgets it: the next exchange may never have a request.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.ends = [0; PARTS];
+    }
+
     /// Takes the id that the proxy gave to a request that had none.
     pub fn set_request_id(&mut self, id: &[u8]) {
         if self.request().request_id.is_empty() {

@@ -66,7 +66,9 @@ pub(super) fn text(out: &mut Vec<u8>, entry: &Entry<'_>) {
     } else {
         escaped(out, entry.server_name);
     }
-    let _ = writeln!(out, " {}", or_dash(entry.route));
+    out.push(b' ');
+    escaped(out, entry.route.as_bytes());
+    out.push(b'\n');
 }
 
 /// One JSON object, with Istio's keys.
