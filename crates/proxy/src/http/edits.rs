@@ -11,8 +11,8 @@ use super::request_head::{Sent, Text};
 use crate::connection::{Door, Origin};
 use crate::random::UUID_LEN;
 
-/// The most edits of the mesh's own.
-const MOST_EDITS: usize = 28;
+/// How many edits most requests have at most.
+const USUAL: usize = 12;
 
 /// Headers of the mesh's own that nobody outside may set: they would steer or mislead the proxies
 /// behind this one.
@@ -35,6 +35,19 @@ const INTERNAL: [Name<'static>; 16] = [
     Name::X_ENVOY_UPSTREAM_RQ_TIMEOUT_MS,
 ];
 
+/// More of them, which only Envoys behind this proxy would follow.
+const INTERNAL_TO_ENVOY: [&[u8]; 9] = [
+    b"x-envoy-hedge-on-per-try-timeout",
+    b"x-envoy-original-dst-host",
+    b"x-envoy-original-host",
+    b"x-envoy-original-url",
+    b"x-envoy-retriable-header-names",
+    b"x-envoy-retriable-status-codes",
+    b"x-envoy-upstream-alt-stat-name",
+    b"x-envoy-upstream-rq-per-try-timeout-ms",
+    b"x-envoy-upstream-rq-timeout-alt-response",
+];
+
 /// What says who a client is that a proxy before this one has checked, or this one.
 const FORWARDED_CLIENT_CERT: &[u8] = b"x-forwarded-client-cert";
 
@@ -49,11 +62,11 @@ pub(super) struct Said<'a> {
     pub(super) certificate: &'a [u8],
 }
 
-/// A list of edits, on the stack as long as no rule adds to it.
+/// A list of edits, on the stack while they are few and no rule adds to it.
 pub(super) struct Edits<'a> {
-    list: [Edit<'a>; MOST_EDITS],
+    list: [Edit<'a>; USUAL],
     len: usize,
-    /// All of them, once a rule has added some.
+    /// All of them, once there are more.
     more: Vec<Edit<'a>>,
 }
 
@@ -67,7 +80,7 @@ impl<'a> Edits<'a> {
             change: Change::Remove,
         };
         Self {
-            list: [none; MOST_EDITS],
+            list: [none; USUAL],
             len: 0,
             more: Vec::new(),
         }
@@ -98,12 +111,22 @@ impl<'a> Edits<'a> {
     /// Has the changes of rules take effect on the list.
     pub(super) fn apply(&mut self, filled: &'a [Filled<'_>], values: &'a [u8]) {
         if !filled.is_empty() {
-            self.more.extend_from_slice(&self.list[..self.len]);
+            self.spill();
             headers::apply(filled, values, &mut self.more);
         }
     }
 
+    /// Moves the list to where there is room for more.
+    fn spill(&mut self) {
+        if self.more.is_empty() {
+            self.more.extend_from_slice(&self.list[..self.len]);
+        }
+    }
+
     fn push(&mut self, name: Name<'a>, change: Change<'a>) {
+        if self.len == USUAL {
+            self.spill();
+        }
         if !self.more.is_empty() {
             // What the mesh sets at last is not for rules to change.
             self.more
@@ -139,6 +162,11 @@ impl<'a> Edits<'a> {
         if origin.door == Door::Gateway {
             self.fill_at_edge(fields, origin, said, has_internal);
         } else {
+            // No client at this door has shown a certificate: until there is TLS here, whatever it
+            // says about one is made up.
+            if origin.door == Door::Inbound {
+                self.forward_certificate(fields, b"");
+            }
             if has_internal {
                 self.push(Name::X_ENVOY_PEER_METADATA, Change::Remove);
                 self.push(Name::X_ENVOY_PEER_METADATA_ID, Change::Remove);
@@ -146,6 +174,18 @@ impl<'a> Edits<'a> {
             }
             self.set_if_absent(Name::X_FORWARDED_PROTO, origin.scheme().as_bytes());
             self.set_if_absent(Name::X_REQUEST_ID, said.id);
+        }
+    }
+
+    /// Says who the client is, if it has shown that, in place of what it says itself.
+    fn forward_certificate(&mut self, fields: FieldsView<'_>, shown: &'a [u8]) {
+        let Some(name) = Name::new(FORWARDED_CLIENT_CERT) else {
+            return;
+        };
+        match Value::new(shown).filter(|_| !shown.is_empty()) {
+            Some(shown) => self.push(name, Change::Set(shown)),
+            None if fields.get_all(name).next().is_some() => self.push(name, Change::Remove),
+            None => {}
         }
     }
 
@@ -163,15 +203,10 @@ impl<'a> Edits<'a> {
             address,
             certificate,
         } = said;
-        if let Some(name) = Name::new(FORWARDED_CLIENT_CERT) {
-            if !certificate.is_empty() {
-                self.set(name, certificate);
-            } else if fields.get_all(name).next().is_some() {
-                self.push(name, Change::Remove);
-            }
-        }
+        self.forward_certificate(fields, certificate);
         if has_internal {
-            for name in INTERNAL {
+            let more = INTERNAL_TO_ENVOY.into_iter().filter_map(Name::new);
+            for name in INTERNAL.into_iter().chain(more) {
                 self.push(name, Change::Remove);
             }
         }

@@ -353,3 +353,50 @@ fn connect_is_refused_and_what_follows_it_is_no_request() {
         assert_eq!(world.dialled(), 0);
     });
 }
+
+#[test]
+fn what_steers_proxies_does_not_come_from_outside() {
+    const NAMES: [&str; 12] = [
+        "x-envoy-attempt-count",
+        "x-envoy-decorator-operation",
+        "x-envoy-force-trace",
+        "x-envoy-hedge-on-per-try-timeout",
+        "x-envoy-max-retries",
+        "x-envoy-original-dst-host",
+        "x-envoy-peer-metadata",
+        "x-envoy-retriable-status-codes",
+        "x-envoy-retry-on",
+        "x-envoy-upstream-alt-stat-name",
+        "x-envoy-upstream-rq-per-try-timeout-ms",
+        "X-Forwarded-Client-Cert",
+    ];
+    run(async || {
+        let mut world = World::gateway();
+        world
+            .service("shop", Protocol::Http, &["10.0.1.1"])
+            .route_all_to("shop");
+        let lines: String = NAMES.iter().map(|name| format!("{name}: 77\r\n")).collect();
+        let mut client = world.client();
+        client
+            .say(format!("GET / HTTP/1.1\r\nHost: shop\r\n{lines}\r\n"))
+            .await;
+        let head = world.upstream().await.hear_head().await;
+        for name in NAMES {
+            assert_ne!(field(&head, &name.to_lowercase()), Some("77"), "{head}");
+        }
+        assert!(!head.contains("77"), "{head}");
+    });
+}
+
+#[test]
+fn an_application_is_not_told_of_a_certificate_that_nobody_has_shown() {
+    run(async || {
+        let world = World::sidecar();
+        let mut caller = world.caller(8080);
+        caller
+            .say("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Client-Cert: URI=spiffe://cluster.local/ns/a/sa/admin\r\n\r\n")
+            .await;
+        let head = world.upstream().await.hear_head().await;
+        assert!(!head.to_lowercase().contains("client-cert"), "{head}");
+    });
+}
