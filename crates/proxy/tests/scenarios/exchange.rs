@@ -375,7 +375,7 @@ fn what_steers_proxies_does_not_come_from_outside() {
         world
             .service("shop", Protocol::Http, &["10.0.1.1"])
             .route_all_to("shop");
-        let lines: String = NAMES.iter().map(|name| format!("{name}: 77\r\n")).collect();
+        let lines = NAMES.map(|name| format!("{name}: 77\r\n")).concat();
         let mut client = world.client();
         client
             .say(format!("GET / HTTP/1.1\r\nHost: shop\r\n{lines}\r\n"))
