@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use crate::pool::ConnectionPool;
 use crate::service::ServiceKey;
 use crate::{Labels, Protocol, SocketAddress};
 
@@ -56,4 +57,6 @@ pub struct InboundPort {
     pub service_port: u16,
     /// Where the workload listens, if not where it was dialled (a Sidecar's `defaultEndpoint`).
     pub endpoint: Option<SocketAddress>,
+    /// The workload's own limits (its Sidecar's), in place of those of the service.
+    pub pool: Option<ConnectionPool>,
 }

@@ -3,8 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use lateen_model::mesh::OutboundPolicy;
+use lateen_model::pool::ConnectionPool;
 use lateen_model::{Host, HostPattern, Labels, Protocol, SocketAddress};
 
+use super::connection_pool::connection_pool;
 use super::{Lowered, port};
 use crate::spec::sidecar as spec;
 
@@ -22,6 +24,8 @@ pub struct Sidecar {
     pub outbound_policy: Option<OutboundPolicy>,
     /// The ports on which its workloads serve; those of their services if empty.
     pub ingress: Vec<Ingress>,
+    /// Limits of what its workloads take, in place of those of their services' rules.
+    pub inbound_pool: Option<ConnectionPool>,
 }
 
 /// A port on which a workload serves.
@@ -33,6 +37,8 @@ pub struct Ingress {
     pub protocol: Protocol,
     /// Where the workload listens, if not there; an unspecified address is that of the workload.
     pub endpoint: Option<SocketAddress>,
+    /// Limits of this port, in place of those of the Sidecar.
+    pub pool: Option<ConnectionPool>,
 }
 
 /// Hosts of a namespace.
@@ -61,6 +67,7 @@ pub(super) fn lower(spec: &spec::Sidecar) -> Lowered {
         port: port(listener.port.number),
         protocol: Protocol::from_name(&listener.port.protocol).unwrap_or(Protocol::Tcp),
         endpoint: endpoint(&listener.default_endpoint),
+        pool: listener.connection_pool.as_ref().map(connection_pool),
     });
     let ingress: Vec<Ingress> = ingress.collect();
     let hosts = spec.egress.iter().flat_map(|listener| &listener.hosts);
@@ -69,6 +76,7 @@ pub(super) fn lower(spec: &spec::Sidecar) -> Lowered {
         imports: Vec::new(),
         exclusions: Vec::new(),
         ingress,
+        inbound_pool: spec.inbound_connection_pool.as_ref().map(connection_pool),
         outbound_policy: spec
             .outbound_traffic_policy
             .as_ref()
@@ -208,6 +216,7 @@ ingress:
             port,
             protocol,
             endpoint,
+            pool: None,
         };
         assert_eq!(
             sidecar.ingress,
@@ -222,6 +231,24 @@ ingress:
     }
 
     #[test]
+    fn a_workload_has_limits_of_its_own_and_its_ports_others() {
+        let sidecar = sidecar(
+            "
+inboundConnectionPool: {tcp: {maxConnections: 9}}
+ingress:
+- {port: {number: 80, protocol: HTTP, name: a}}
+- {port: {number: 81, protocol: HTTP, name: b}, connectionPool: {http: {http2MaxRequests: 3}}}
+",
+        );
+        let pool = sidecar.inbound_pool.unwrap();
+        assert_eq!(pool.tcp.max_connections, Some(9));
+        assert_eq!(sidecar.ingress[0].pool, None);
+        let pool = sidecar.ingress[1].pool.as_ref().unwrap();
+        assert_eq!(pool.http.max_requests, Some(3));
+        assert_eq!(pool.tcp.max_connections, None);
+    }
+
+    #[test]
     fn what_of_a_sidecar_is_not_in_effect_is_listed() {
         let lowered = lowered(
             "
@@ -229,9 +256,8 @@ egress:
 - {port: {number: 80, protocol: HTTP, name: http}, bind: 127.0.0.1, captureMode: NONE, hosts: ['*/*']}
 - {captureMode: IPTABLES, hosts: [./*]}
 ingress:
-- {port: {number: 81, protocol: HTTP, name: http}, bind: 127.0.0.1, captureMode: NONE, connectionPool: {tcp: {}}}
+- {port: {number: 81, protocol: HTTP, name: http}, bind: 127.0.0.1, captureMode: NONE}
 - {port: {number: 82, protocol: TLS, name: c}, tls: {mode: SIMPLE, serverCertificate: a, privateKey: b}}
-inboundConnectionPool: {tcp: {maxConnections: 1}}
 outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: a.com, port: {number: 80}}}
 ",
         );
@@ -241,10 +267,8 @@ outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: a.com, port: {numbe
                 "spec.egress[0].bind",
                 "spec.egress[0].captureMode",
                 "spec.egress[0].port",
-                "spec.inboundConnectionPool",
                 "spec.ingress[0].bind",
                 "spec.ingress[0].captureMode",
-                "spec.ingress[0].connectionPool",
                 "spec.ingress[1].tls",
                 "spec.outboundTrafficPolicy.egressProxy",
             ]

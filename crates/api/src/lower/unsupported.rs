@@ -33,8 +33,6 @@ const SIDECAR: &[&str] = &[
     "spec.egress[].bind",
     "spec.ingress[].bind",
     "spec.ingress[].tls",
-    "spec.ingress[].connectionPool",
-    "spec.inboundConnectionPool",
     "spec.outboundTrafficPolicy.egressProxy",
 ];
 

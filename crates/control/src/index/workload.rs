@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use lateen_api::lower::Ingress;
 use lateen_api::service::Target;
 use lateen_api::{Object, lower, workload};
 use lateen_model::proxy::{InboundPort, Proxy, Role};
@@ -74,21 +75,18 @@ impl Index {
             let age = a.source.age_key().cmp(&b.source.age_key());
             age.then(a.inbound.service_port.cmp(&b.inbound.service_port))
         });
-        let ingress = self.ingress(pod, &claims);
         let gateway_ports: BTreeSet<(u16, u16)> = claims
             .iter()
             .filter(|claim| role == Role::Gateway && claim.is_kubernetes)
             .map(|claim| (claim.inbound.service_port, claim.inbound.port))
             .collect();
         let mut taken = BTreeSet::new();
-        let mut inbound: Vec<InboundPort> = claims
+        let inbound: Vec<InboundPort> = claims
             .into_iter()
             .filter(|claim| taken.insert(claim.inbound.port))
             .map(|claim| claim.inbound)
             .collect();
-        if !ingress.is_empty() {
-            inbound = ingress;
-        }
+        let mut inbound = self.as_its_sidecar_says(pod, inbound);
         inbound.sort_by_key(|port| port.port);
         Proxy {
             role,
@@ -103,30 +101,40 @@ impl Index {
         }
     }
 
-    /// The ports that the pod's Sidecar lists: in place of all that services give to it.
-    fn ingress(&self, pod: &Pod, claims: &[Claim]) -> Vec<InboundPort> {
+    /// The ports that services give to a pod, the oldest service's first, as its Sidecar changes
+    /// them: those that it lists are in place of them all, its limits in place of the services'.
+    fn as_its_sidecar_says(&self, pod: &Pod, given: Vec<InboundPort>) -> Vec<InboundPort> {
         let key = self.sidecar_of(pod);
         let Some(owned) = key.and_then(|(object, _)| self.sidecars.get(&object)) else {
-            return Vec::new();
+            return given;
         };
-        let oldest = claims.first().map(|claim| claim.inbound.service.clone());
-        let ports = owned.sidecar.ingress.iter().map(|ingress| {
-            let mut claims = claims.iter().map(|claim| &claim.inbound);
-            let claim = claims.find(|inbound| inbound.port == ingress.port);
-            let service = claim.map(|inbound| inbound.service.clone());
-            let service = service.or_else(|| oldest.clone());
-            InboundPort {
-                port: ingress.port,
-                protocol: ingress.protocol,
-                service: service.unwrap_or_else(|| self.nameless_service(pod)),
-                service_port: claim.map_or(ingress.port, |inbound| inbound.service_port),
-                endpoint: ingress
-                    .endpoint
-                    .clone()
-                    .map(|endpoint| own_address(endpoint, &pod.addresses)),
-            }
-        });
-        ports.collect()
+        let listed = owned.sidecar.ingress.iter();
+        let listed: Vec<InboundPort> = listed
+            .map(|ingress| self.listed(pod, ingress, &given))
+            .collect();
+        let mut inbound = if listed.is_empty() { given } else { listed };
+        for port in &mut inbound {
+            let pool = port.pool.take();
+            port.pool = pool.or_else(|| owned.sidecar.inbound_pool.clone());
+        }
+        inbound
+    }
+
+    /// A port that a Sidecar lists, with the service that it counts for.
+    fn listed(&self, pod: &Pod, ingress: &Ingress, given: &[InboundPort]) -> InboundPort {
+        let same = given.iter().find(|one| one.port == ingress.port);
+        let service = same.or(given.first()).map(|one| one.service.clone());
+        InboundPort {
+            port: ingress.port,
+            protocol: ingress.protocol,
+            service: service.unwrap_or_else(|| self.nameless_service(pod)),
+            service_port: same.map_or(ingress.port, |one| one.service_port),
+            endpoint: ingress
+                .endpoint
+                .clone()
+                .map(|endpoint| own_address(endpoint, &pod.addresses)),
+            pool: ingress.pool.clone(),
+        }
     }
 
     /// What a pod that no service selects is called where a service is.
@@ -163,6 +171,7 @@ impl Index {
                         service: name.clone(),
                         service_port: port.number,
                         endpoint: None,
+                        pool: None,
                     },
                     is_kubernetes: true,
                 })
@@ -247,6 +256,7 @@ fn entry_claims(value: &Value) -> Vec<Claim> {
                 service: service.clone(),
                 service_port,
                 endpoint: None,
+                pool: None,
             },
             is_kubernetes: false,
         })

@@ -53,15 +53,16 @@ pub(crate) fn compile(
     (ports, otherwise)
 }
 
-/// Of the policy of the service only the connection pool: balancers, outliers and TLS are the
-/// clients' business.
+/// The pool of the workload itself, or else of the policy of the service: of that only the pool, as
+/// balancers, outliers and TLS are the clients' business.
 fn policy(port: &InboundPort, registry: &Registry, policies: &Policies, mesh: &Mesh) -> Policy {
     let service = registry.get(&port.service.host);
     let service = service.filter(|service| service.body.key == port.service);
     let rule = service.and_then(|service| policies.find(&service.body));
     let written = rule.map(|rule| rule.policy(port.service_port, None));
+    let of_service = || written.and_then(|written| written.connection_pool);
     let pool = PortPolicy {
-        connection_pool: written.and_then(|written| written.connection_pool),
+        connection_pool: port.pool.clone().or_else(of_service),
         ..PortPolicy::default()
     };
     Policy::new(&pool, None, port.protocol, mesh)

@@ -293,6 +293,7 @@ fn the_own_proxy_of_a_service_takes_its_pool_alone() {
         },
         service_port: 9080,
         endpoint: Some("127.0.0.1:8081".parse().expect("a socket")),
+        pool: None,
     }];
     world.add("Proxy", "istio-system", "pod", Body::Proxy(proxy));
     let http = HttpPool {
@@ -316,6 +317,46 @@ fn the_own_proxy_of_a_service_takes_its_pool_alone() {
     drop(permit);
     assert!(next.inbound(8080).permit(Counted::Request).is_some());
     assert!(next.inbound(1).permit(Counted::Request).is_some());
+}
+
+#[test]
+fn a_workload_s_own_pool_is_in_place_of_the_whole_of_its_service_s() {
+    let mut world = reviews(Protocol::Http);
+    let service = ServiceKey {
+        namespace: "default".into(),
+        host: Host::new("reviews.default.svc.cluster.local"),
+    };
+    let most = |max| HttpPool {
+        max_requests: Some(max),
+        ..HttpPool::default()
+    };
+    let tcp = TcpPool {
+        max_connections: Some(7),
+        ..TcpPool::default()
+    };
+    world.rules("dr", with(pool(tcp, most(1))));
+    let mut proxy = World::proxy(Role::Sidecar, "default", &[]);
+    proxy.inbound = [
+        (8080, None),
+        (8081, pool(TcpPool::default(), most(2)).connection_pool),
+    ]
+    .map(|(port, pool)| InboundPort {
+        port,
+        protocol: Protocol::Http,
+        service: service.clone(),
+        service_port: 9080,
+        endpoint: None,
+        pool,
+    })
+    .into();
+    world.add("Proxy", "istio-system", "pod", Body::Proxy(proxy));
+    let plan = world.plan();
+    let limits = |port| {
+        let limits = &plan.inbound(port).policy.limits;
+        (limits.max_requests, limits.max_connections)
+    };
+    assert_eq!(limits(8080), (1, 7));
+    assert_eq!(limits(8081), (2, u32::MAX));
 }
 
 fn endpoint_of(cluster: &Cluster) -> &Endpoint {

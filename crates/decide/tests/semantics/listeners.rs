@@ -457,6 +457,7 @@ fn inbound_ports_know_their_service_and_all_others_pass_through() {
         },
         service_port: 80,
         endpoint: None,
+        pool: None,
     }];
     world.add("Proxy", "istio-system", "pod", Body::Proxy(proxy));
     let plan = world.plan();

@@ -99,6 +99,44 @@ fn a_request_waits_for_a_connection_and_no_more_of_them_than_may() {
 }
 
 #[test]
+fn limits_of_the_workload_itself_are_in_place_of_those_of_its_service() {
+    run(async || {
+        let mut world = world(one_connection(), HttpPool::default());
+        let own: IpAddr = OWN.parse().expect("an address");
+        let mut proxy = resources::proxy(Role::Sidecar, own);
+        let Body::Proxy(body) = &mut proxy.body else {
+            panic!("it is a proxy");
+        };
+        let http = HttpPool {
+            max_requests: Some(2),
+            ..HttpPool::default()
+        };
+        for one in &mut body.inbound {
+            one.pool = Some(ConnectionPool {
+                tcp: TcpPool::default(),
+                http: http.clone(),
+            });
+        }
+        world.apply(proxy);
+        let mut waiting = Vec::new();
+        for _ in 0..2 {
+            let mut client = world.caller(8080);
+            client.say(GET).await;
+            let mut app = world.upstream().await;
+            app.hear_head().await;
+            waiting.push((client, app));
+        }
+        let (head, _) = world.caller(8080).ask(GET).await;
+        assert!(head.starts_with("HTTP/1.1 503"), "{head}");
+        assert_eq!(requests(&world, "503", "UO"), Some(1));
+        for (client, app) in &mut waiting {
+            app.say(OK).await;
+            client.hear_message("ok").await;
+        }
+    });
+}
+
+#[test]
 fn what_no_service_names_is_not_limited() {
     run(async || {
         let world = world(one_connection(), HttpPool::default());

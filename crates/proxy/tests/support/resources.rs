@@ -39,6 +39,7 @@ pub(crate) fn proxy(role: Role, address: IpAddr) -> Resource {
         service: key("app"),
         service_port: port,
         endpoint: None,
+        pool: None,
     };
     named(
         "app-1",

@@ -54,6 +54,7 @@ impl Wire for InboundPort {
             service: Some(self.service.to_wire()),
             service_port: u32::from(self.service_port),
             endpoint: self.endpoint.as_ref().map(Wire::to_wire),
+            pool: self.pool.as_ref().map(Wire::to_wire),
         }
     }
 
@@ -64,6 +65,7 @@ impl Wire for InboundPort {
             service: required(wire.service, "service")?,
             service_port: port(wire.service_port, "service_port")?,
             endpoint: optional(wire.endpoint, "endpoint")?,
+            pool: optional(wire.pool, "pool")?,
         })
     }
 }

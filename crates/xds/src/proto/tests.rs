@@ -11,6 +11,7 @@ use lateen_model::gateway::{
 };
 use lateen_model::http::{HeaderRules, HttpRule};
 use lateen_model::mesh::{AccessLogEncoding, Mesh, OutboundPolicy};
+use lateen_model::pool::{ConnectionPool, TcpPool};
 use lateen_model::proxy::{InboundPort, Proxy, Role};
 use lateen_model::route::{
     Destination, GatewayRef, HttpMatch, L4Match, StringMatch, TcpRule, TlsMatch, TlsRule,
@@ -163,6 +164,13 @@ fn proxy() -> Proxy {
                 service: key(),
                 service_port: 80,
                 endpoint: Some(address.expect("an address").at(8081)),
+                pool: Some(ConnectionPool {
+                    tcp: TcpPool {
+                        max_connections: Some(9),
+                        ..TcpPool::default()
+                    },
+                    ..ConnectionPool::default()
+                }),
             })
             .into(),
         gateway_ports: vec![(80, 8080)],

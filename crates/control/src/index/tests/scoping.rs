@@ -194,6 +194,29 @@ fn a_gateway_has_no_sidecar() {
 }
 
 #[test]
+fn limits_of_a_sidecar_hold_for_the_ports_of_services_too_and_those_of_a_port_first() {
+    let limits = |index: &Index| -> Vec<_> {
+        let inbound = proxy(index, "Proxy/default/p1").inbound.into_iter();
+        let most = |one: InboundPort| (one.port, one.pool.and_then(|it| it.tcp.max_connections));
+        inbound.map(most).collect()
+    };
+    let mut index = with(mesh());
+    assert_eq!(limits(&index), [(9080, None)]);
+    let most = |number: u32| json!({ "tcp": { "maxConnections": number } });
+    let whole = json!({ "inboundConnectionPool": most(9) });
+    index.apply(sidecar("default", "own", AGE, &whole));
+    index.settle();
+    assert_eq!(limits(&index), [(9080, Some(9))]);
+    let listed = json!({ "inboundConnectionPool": most(9), "ingress": [
+        { "port": { "number": 81, "protocol": "HTTP", "name": "a" } },
+        { "port": { "number": 82, "protocol": "HTTP", "name": "b" }, "connectionPool": most(3) },
+    ] });
+    index.apply(sidecar("default", "own", AGE, &listed));
+    index.settle();
+    assert_eq!(limits(&index), [(81, Some(9)), (82, Some(3))]);
+}
+
+#[test]
 fn ports_of_a_sidecar_replace_those_of_services() {
     let ports = |index: &Index| -> Vec<_> {
         let inbound = proxy(index, "Proxy/default/p1").inbound.into_iter();

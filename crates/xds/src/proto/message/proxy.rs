@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use super::{Labels, PortPair, ServiceKey, SocketAddress};
+use super::{ConnectionPool, Labels, PortPair, ServiceKey, SocketAddress};
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Proxy {
@@ -38,6 +38,8 @@ pub struct InboundPort {
     pub service_port: u32,
     #[prost(message, optional, tag = "5")]
     pub endpoint: Option<SocketAddress>,
+    #[prost(message, optional, tag = "6")]
+    pub pool: Option<ConnectionPool>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
