@@ -132,7 +132,7 @@ mod tests {
             name: "a/x".into(),
             content: None,
         };
-        assert_eq!(readings.settle(&names, found), [known.clone()]);
+        assert_eq!(readings.settle(&names, found), std::slice::from_ref(&known));
         let forgotten = SecretChange::Forgotten { name: "a/x".into() };
         assert_eq!(readings.settle(&BTreeSet::new(), found), [forgotten]);
         assert!(readings.problems().is_empty());
