@@ -1,6 +1,10 @@
 //! Changes of headers, in compiled form.
 
+mod tls;
+
 use lateen_model::http::{HeaderChanges, HeaderRules};
+
+pub use tls::TlsFact;
 
 /// Changes of the headers of a request and of its response.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -92,6 +96,8 @@ pub enum Variable {
     RouteName,
     /// `%UPSTREAM_CLUSTER%`.
     UpstreamCluster,
+    /// What is known of the client's connection of TLS.
+    Tls(TlsFact),
 }
 
 // === impl Headers ===
@@ -208,6 +214,12 @@ impl Template {
 impl Variable {
     fn parse(written: &str) -> Result<Self, String> {
         let (name, argument, length) = split(written)?;
+        let takes_more = matches!(name, "REQ" | "RESP");
+        if !takes_more && (argument.is_some() || length.is_some()) {
+            return Err(format!(
+                "gives %{name}% an argument or a length, which it does not take: {written}"
+            ));
+        }
         let header = |argument: Option<&str>| {
             let argument = argument.filter(|it| !it.is_empty());
             let argument = argument
@@ -253,7 +265,10 @@ impl Variable {
             "START_TIME" => Self::StartTime,
             "ROUTE_NAME" => Self::RouteName,
             "UPSTREAM_CLUSTER" => Self::UpstreamCluster,
-            other => return Err(format!("names an unknown variable: %{other}%")),
+            other => match TlsFact::of_name(other) {
+                Some(fact) => Self::Tls(fact),
+                None => return Err(format!("names an unknown variable: %{other}%")),
+            },
         })
     }
 }
@@ -274,5 +289,52 @@ fn split(written: &str) -> Result<(&str, Option<&str>, Option<usize>), String> {
             Some(argument) => Ok((name, Some(argument), length)),
             None => Err(format!("has a parenthesis without its end: %{written}%")),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(value: &str) -> Result<Box<[Piece]>, String> {
+        Template::parse(value).map(|template| template.pieces)
+    }
+
+    #[test]
+    fn text_and_variables_are_kept_in_order() {
+        let header = Variable::Request {
+            name: "x-a".into(),
+            other: Some("x-b".into()),
+            length: Some(3),
+        };
+        let expected = [
+            Piece::Text("a%".into()),
+            Piece::Variable(header),
+            Piece::Variable(Variable::Tls(TlsFact::Version)),
+            Piece::Text("z".into()),
+        ];
+        let read = parse("a%%%REQ(X-A?X-B):3%%DOWNSTREAM_TLS_VERSION%z");
+        assert_eq!(read.as_deref(), Ok(&expected[..]));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_value_is_told() {
+        for (value, problem) in [
+            ("100%", "`%` without its end"),
+            ("%NOPE%", "names an unknown variable: %NOPE%"),
+            (
+                "%DOWNSTREAM_PEER_FINGERPRINT_1%",
+                "names an unknown variable",
+            ),
+            ("%REQ%", "%REQ% needs a header's name"),
+            ("%RESP()%", "%RESP% needs a header's name"),
+            ("%REQ(a%", "has a parenthesis without its end"),
+            ("%REQ(a):x%", "has a length that is no number: x"),
+            ("%PROTOCOL(a)%", "gives %PROTOCOL% an argument or a length"),
+            ("%DOWNSTREAM_PEER_SUBJECT:5%", "an argument or a length"),
+        ] {
+            let error = parse(value).expect_err(value);
+            assert!(error.contains(problem), "{value}: {error}");
+        }
     }
 }

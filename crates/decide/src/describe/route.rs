@@ -255,6 +255,7 @@ fn variable_text(variable: &Variable) -> String {
         Variable::StartTime => "START_TIME",
         Variable::RouteName => "ROUTE_NAME",
         Variable::UpstreamCluster => "UPSTREAM_CLUSTER",
+        Variable::Tls(fact) => fact.name(),
     };
     word.to_owned()
 }

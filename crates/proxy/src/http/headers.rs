@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::ops::Range;
 use std::time::SystemTime;
 
-use lateen_decide::headers::{Changes, Piece, Template, Variable, Write};
+use lateen_decide::headers::{Changes, Piece, Template, TlsFact, Variable, Write};
 use lateen_model::SocketAddress;
 use lateen_wire::h1::field::{Name, Value};
 use lateen_wire::h1::head::FieldsView;
@@ -20,6 +20,7 @@ use super::workspace::Workspace;
 use crate::connection::Origin;
 use crate::observe::calendar;
 use crate::observe::flags::Flags;
+use crate::tls::Sessions;
 
 /// What variables stand for.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +30,7 @@ pub(super) struct Context<'a> {
     /// The id of the request, if it came without one.
     id: &'a [u8],
     origin: Origin,
+    sessions: &'a Sessions,
     course: &'a Course<'a>,
     answer: Option<About<'a>>,
 }
@@ -141,6 +143,7 @@ impl<'a> Context<'a> {
             path: work.path(request),
             id: &work.id.0,
             origin: client.origin,
+            sessions: &client.worker.sessions,
             course,
             answer: None,
         }
@@ -207,9 +210,17 @@ impl<'a> Context<'a> {
                 calendar::write_iso(into, SystemTime::now());
                 Ok(())
             }
+            Variable::Tls(fact) => return self.write_tls(*fact, into),
             Variable::RouteName => into.write_all(self.course.chosen.route.as_bytes()),
             Variable::UpstreamCluster => into.write_all(self.course.chosen.cluster.as_bytes()),
         };
+    }
+
+    fn write_tls(&self, fact: TlsFact, into: &mut Vec<u8>) {
+        let secure = self.origin.tls;
+        if let Some(facts) = secure.and_then(|secure| self.sessions.get(secure)) {
+            facts.write(fact, into);
+        }
     }
 
     fn of_request_header(&self, name: &str) -> Option<&'a [u8]> {

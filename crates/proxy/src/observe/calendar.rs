@@ -1,6 +1,6 @@
 //! Dates as text: for the `date` of answers and the start times of the access log.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const SECONDS_PER_DAY: u64 = 86_400;
 
@@ -45,6 +45,14 @@ pub fn write_iso(out: &mut Vec<u8>, at: SystemTime) {
         "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
         it.year, it.month, it.day, it.hour, it.minute, it.second, it.millis
     );
+}
+
+/// The same for seconds since 1970, as certificates have them; moments before are 1970.
+pub fn write_iso_seconds(out: &mut Vec<u8>, seconds: i64) {
+    let since = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    if let Some(at) = UNIX_EPOCH.checked_add(since) {
+        write_iso(out, at);
+    }
 }
 
 /// Howard Hinnant's algorithm: days since 0000-03-01 in eras of 400 years, so that the leap day is

@@ -15,7 +15,7 @@ mod inputs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use lateen_decide::tls::Ended;
 use lateen_decide::{Plan, ServerId, Terminated};
@@ -221,7 +221,7 @@ impl Built {
             "error": self.error,
             "secrets": self.secrets,
             "warnings": self.server.as_ref().map(|server| server.warnings.as_slice()),
-            "certificates": certificates.map(describe).collect::<Vec<_>>(),
+            "certificates": certificates.map(|it| describe(it)).collect::<Vec<_>>(),
         })
     }
 }
@@ -279,13 +279,10 @@ fn now() -> i64 {
     })
 }
 
-/// A moment as people write it; those before 1970 are that.
+/// A moment as people write it.
 fn moment(seconds: i64) -> String {
-    let since = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     let mut text = Vec::new();
-    if let Some(moment) = UNIX_EPOCH.checked_add(since) {
-        calendar::write_iso(&mut text, moment);
-    }
+    calendar::write_iso_seconds(&mut text, seconds);
     String::from_utf8_lossy(&text).into_owned()
 }
 

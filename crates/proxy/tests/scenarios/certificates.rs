@@ -51,6 +51,24 @@ impl Authority {
     }
 
     pub(crate) fn sign_with(&self, names: &[&str], kind: &'static SignatureAlgorithm) -> Signed {
+        self.make(names, kind, |_| {})
+    }
+
+    /// The same after a change.
+    pub(crate) fn sign_changed(
+        &self,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Signed {
+        self.make(names, &rcgen::PKCS_ECDSA_P256_SHA256, change)
+    }
+
+    fn make(
+        &self,
+        names: &[&str],
+        kind: &'static SignatureAlgorithm,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Signed {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names.clone()).expect("names");
         params
@@ -61,6 +79,7 @@ impl Authority {
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
+        change(&mut params);
         let key = KeyPair::generate_for(kind).expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
         Signed {

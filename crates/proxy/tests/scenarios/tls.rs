@@ -4,6 +4,7 @@ mod clients;
 mod hostile;
 mod passed;
 mod rotation;
+mod variables;
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The settings of a server: what it shows, whom it lets in, what it speaks.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, Ticketer};
@@ -14,7 +14,7 @@ use rustls::{ServerConfig, SignatureAlgorithm, SupportedProtocolVersion};
 
 use super::certificate::Certificate;
 use super::error::Error;
-use super::session::Session;
+use super::session::{Local, Session};
 use super::suites;
 use super::verify::Verifier;
 
@@ -95,15 +95,26 @@ pub enum Version {
 #[derive(Clone)]
 pub struct Server {
     config: Arc<ServerConfig>,
+    shown: Arc<[Shown]>,
     /// What it shows.
-    pub certificates: Vec<Certificate>,
+    pub certificates: Vec<Arc<Certificate>>,
     /// What of its settings was left out, and what will be a problem.
     pub warnings: Vec<String>,
 }
 
-/// Chooses the first certificate whose key the client can check.
+/// A certificate that may be shown.
+#[derive(Debug, Clone)]
+struct Shown {
+    key: Arc<CertifiedKey>,
+    certificate: Arc<Certificate>,
+}
+
+/// Chooses the first certificate whose key the client can check, for one session.
 #[derive(Debug)]
-struct Shown(Vec<Arc<CertifiedKey>>);
+pub(super) struct Choice {
+    shown: Arc<[Shown]>,
+    chosen: OnceLock<Arc<Certificate>>,
+}
 
 // === impl Settings ===
 
@@ -120,20 +131,24 @@ impl Settings<'_> {
             ..aws_lc_rs::default_provider()
         });
         let mut shown = Vec::new();
-        let mut certificates = Vec::new();
         for pair in &self.pairs {
             let (key, certificate) = pair.read(&provider)?;
             warnings.extend(pair.outdated(&certificate, self.now));
-            shown.push(Arc::new(key));
-            certificates.push(certificate);
+            shown.push(Shown {
+                key: Arc::new(key),
+                certificate: Arc::new(certificate),
+            });
         }
         if shown.is_empty() {
             return Err(Error::Limits(
                 "the server has no certificate to show".into(),
             ));
         }
+        let certificates = shown.iter().map(|one| Arc::clone(&one.certificate));
+        let certificates = certificates.collect();
         // Keys of elliptic curves first: they cost a tenth of RSA's.
-        shown.sort_by_key(|one| one.key.algorithm() == SignatureAlgorithm::RSA);
+        shown.sort_by_key(|one| one.key.key.algorithm() == SignatureAlgorithm::RSA);
+        let shown: Arc<[Shown]> = shown.into();
         let versions = self.versions.supported(&mut warnings)?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&versions)
@@ -145,7 +160,7 @@ impl Settings<'_> {
                 builder.with_client_cert_verifier(Arc::new(verifier))
             }
         };
-        let mut config = builder.with_cert_resolver(Arc::new(Shown(shown)));
+        let mut config = builder.with_cert_resolver(Arc::new(Choice::of(&shown)));
         config.alpn_protocols = self.protocols.iter().map(|one| one.to_vec()).collect();
         config.ignore_client_order = true;
         // Sessions are resumed by tickets whose keys are this server's own: when its settings
@@ -155,6 +170,7 @@ impl Settings<'_> {
         config.max_early_data_size = 0;
         Ok(Server {
             config: Arc::new(config),
+            shown,
             certificates,
             warnings,
         })
@@ -275,7 +291,15 @@ impl Server {
     /// # Errors
     /// When the settings cannot serve any.
     pub fn accept(&self) -> Result<Session, Error> {
-        Session::new(Arc::clone(&self.config))
+        if let [only] = &*self.shown {
+            let local = Local::Only(Arc::clone(&only.certificate));
+            return Session::new(Arc::clone(&self.config), local);
+        }
+        // Which one is shown is told to nobody but the one who chooses: each session has its own.
+        let choice = Arc::new(Choice::of(&self.shown));
+        let mut config = ServerConfig::clone(&self.config);
+        config.cert_resolver = Arc::<Choice>::clone(&choice);
+        Session::new(Arc::new(config), Local::Chosen(choice))
     }
 }
 
@@ -287,13 +311,29 @@ impl fmt::Debug for Server {
     }
 }
 
-// === impl Shown ===
+// === impl Choice ===
 
-impl ResolvesServerCert for Shown {
+impl Choice {
+    fn of(shown: &Arc<[Shown]>) -> Self {
+        Self {
+            shown: Arc::clone(shown),
+            chosen: OnceLock::new(),
+        }
+    }
+
+    /// The certificate that was chosen; nothing before the handshake.
+    pub(super) fn certificate(&self) -> Option<&Arc<Certificate>> {
+        self.chosen.get()
+    }
+}
+
+impl ResolvesServerCert for Choice {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let offered = hello.signature_schemes();
-        let fits = |one: &&Arc<CertifiedKey>| one.key.choose_scheme(offered).is_some();
-        self.0.iter().find(fits).or(self.0.first()).cloned()
+        let fits = |one: &&Shown| one.key.key.choose_scheme(offered).is_some();
+        let chosen = self.shown.iter().find(fits).or(self.shown.first())?;
+        self.chosen.get_or_init(|| Arc::clone(&chosen.certificate));
+        Some(Arc::clone(&chosen.key))
     }
 }
 

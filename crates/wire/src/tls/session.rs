@@ -16,7 +16,9 @@ use rustls::unbuffered::{
 };
 use rustls::{ProtocolVersion, ServerConfig};
 
+use super::certificate::Certificate;
 use super::error::Error;
+use super::server::Choice;
 use super::suites;
 
 /// The longest record with its head, of any version.
@@ -40,6 +42,16 @@ pub struct Session {
     handshake: usize,
     has_peer_closed: bool,
     has_closed: bool,
+    local: Local,
+}
+
+/// The certificate that the client is shown.
+#[derive(Debug)]
+pub(super) enum Local {
+    /// There is but one.
+    Only(Arc<Certificate>),
+    /// It is chosen by what the client can check.
+    Chosen(Arc<Choice>),
 }
 
 /// Whether anything more will come from the peer.
@@ -63,13 +75,14 @@ pub struct Output {
 // === impl Session ===
 
 impl Session {
-    pub(super) fn new(config: Arc<ServerConfig>) -> Result<Self, Error> {
+    pub(super) fn new(config: Arc<ServerConfig>, local: Local) -> Result<Self, Error> {
         Ok(Self {
             connection: UnbufferedServerConnection::new(config)?,
             rest: Vec::new(),
             handshake: 0,
             has_peer_closed: false,
             has_closed: false,
+            local,
         })
     }
 
@@ -293,6 +306,14 @@ impl Session {
     pub fn cipher_suite(&self) -> String {
         let suite = self.connection.negotiated_cipher_suite();
         suite.map(suites::name).unwrap_or_default()
+    }
+
+    /// The certificate that the client was shown; nothing before it is chosen.
+    pub fn local_certificate(&self) -> Option<&Arc<Certificate>> {
+        match &self.local {
+            Local::Only(certificate) => Some(certificate),
+            Local::Chosen(choice) => choice.certificate(),
+        }
     }
 
     /// The client's certificates in DER, its own first; empty if it showed none.
