@@ -14,6 +14,8 @@
 
 pub mod certificate;
 pub mod error;
+#[cfg(test)]
+mod fixture;
 pub mod server;
 pub mod session;
 mod suites;

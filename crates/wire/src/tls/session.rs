@@ -42,6 +42,9 @@ pub struct Session {
     handshake: usize,
     has_peer_closed: bool,
     has_closed: bool,
+    /// Why it is of no more use. rustls is not asked for anything after an error but for what it
+    /// has to say about it.
+    failed: Option<Error>,
     local: Local,
 }
 
@@ -82,6 +85,7 @@ impl Session {
             handshake: 0,
             has_peer_closed: false,
             has_closed: false,
+            failed: None,
             local,
         })
     }
@@ -111,28 +115,33 @@ impl Session {
         mut plaintext: impl FnMut(&[u8]),
         out: &mut Output,
     ) -> Result<Fate, Error> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
         let fresh = incoming.len().saturating_sub(self.rest.len());
         if self.is_handshaking() {
             self.handshake += fresh;
             if self.handshake > MAX_HANDSHAKE {
-                return Err(Error::LongHandshake(MAX_HANDSHAKE));
+                return Err(self.fail(Error::LongHandshake(MAX_HANDSHAKE)));
             }
         }
         let mut used = 0;
-        let result = self.process(incoming, &mut used, &mut plaintext, out);
+        if let Err(error) = self.process(incoming, &mut used, &mut plaintext, out) {
+            self.say_why(out);
+            return Err(self.fail(error));
+        }
         self.rest.clear();
         match incoming.get(used..) {
-            Some(left) if !left.is_empty() => self.rest.extend_from_slice(left),
-            // Storage for a record is not held by whoever has none.
+            Some(left) if !left.is_empty() && !self.has_peer_closed => {
+                self.rest.extend_from_slice(left);
+            }
+            // Storage for a record is not held by whoever has none, nor what comes after the end.
             Some(_) | None => self.rest = Vec::new(),
         }
-        match result {
-            Err(error) => {
-                self.say_why(out);
-                Err(error)
-            }
-            Ok(()) if self.has_peer_closed => Ok(Fate::Closed),
-            Ok(()) => Ok(Fate::Open),
+        if self.has_peer_closed {
+            Ok(Fate::Closed)
+        } else {
+            Ok(Fate::Open)
         }
     }
 
@@ -186,10 +195,11 @@ impl Session {
         }
     }
 
-    /// Adds the alert that tells the peer why its connection ends.
+    /// Adds the alert that tells the peer why its connection ends, and what was to be sent before.
     fn say_why(&mut self, out: &mut Output) {
-        // The alert, and what was to be sent before it.
-        for _ in 0..8 {
+        // Only as long as there is something to send: otherwise rustls would look at bytes that
+        // came, which are not at hand here, and panic where it has seen half a message of them.
+        while self.connection.wants_write() {
             match self.connection.process_tls_records(&mut []).state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
                     out.grow(|room| match data.encode(room) {
@@ -198,10 +208,15 @@ impl Session {
                         Err(EncodeError::AlreadyEncoded) => Ok(0),
                     });
                 }
-                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(_) | Err(_) => return,
             }
         }
+    }
+
+    fn fail(&mut self, error: Error) -> Error {
+        self.rest = Vec::new();
+        self.failed = Some(error.clone());
+        error
     }
 
     /// Encrypts the start of a message that is in `pieces`, `most` bytes of it at most, and answers
@@ -215,6 +230,9 @@ impl Session {
         most: usize,
         out: &mut Output,
     ) -> Result<usize, Error> {
+        if self.has_closed {
+            return Err(Error::Peer("the session was closed by this side".into()));
+        }
         let mut joined = std::mem::take(&mut out.joined);
         let sent = self.traffic(|traffic| {
             let mut sent = 0;
@@ -274,6 +292,9 @@ impl Session {
             &mut WriteTraffic<'_, rustls::server::ServerConnectionData>,
         ) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
         loop {
             // Everything complete was processed when it came, so that this only looks.
             let status = self.connection.process_tls_records(&mut self.rest);
@@ -386,3 +407,6 @@ fn encrypt(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

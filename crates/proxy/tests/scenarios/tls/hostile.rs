@@ -5,10 +5,11 @@ use std::time::Duration;
 use lateen_model::http::{DirectResponse, HttpAction, HttpRule};
 use lateen_proxy::settings::Timeouts;
 use lateen_wire::tls::session::MAX_RECORD;
+use rustls::version::TLS12;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{get, https, plain, put, shake, world};
-use crate::certificates::Authority;
+use crate::certificates::{self, Authority};
 use crate::world::{World, run};
 
 fn secure() -> (Authority, World) {
@@ -65,6 +66,31 @@ fn garbage_after_the_hello_is_closed_with_an_alert() {
         let mut rest = Vec::new();
         client.stream.read_to_end(&mut rest).await.expect("an end");
         assert!(!rest.is_empty());
+    });
+}
+
+#[test]
+fn half_a_handshake_message_and_then_garbage_is_closed_with_an_alert() {
+    run(|| async {
+        let (authority, world) = secure();
+        // TLS 1.2, whose messages are in plaintext for longer.
+        let config = certificates::client(&authority, None, &[&TLS12], &[]);
+        let name = "shop.example".try_into().expect("a name");
+        let mut peer = rustls::ClientConnection::new(config, name).expect("a client");
+        let mut hello = Vec::new();
+        peer.write_tls(&mut hello).expect("written");
+        let mut client = world.secure_client();
+        client.say(&hello).await;
+        client.say(record(22, &[16, 0, 0, 70, 1, 2, 3])).await;
+        client.say(record(99, &[0])).await;
+        let mut rest = Vec::new();
+        client.stream.read_to_end(&mut rest).await.expect("an end");
+        let (_, alert) = rest.split_at(rest.len() - 7);
+        assert_eq!(alert[..6], [21, 3, 3, 0, 2, 2], "a fatal alert");
+        let mut client = shake(&world, &plain(&authority), "shop.example")
+            .await
+            .expect("TLS");
+        get(&world, &mut client, "shop.example").await;
     });
 }
 

@@ -1,0 +1,277 @@
+//! Both sides of a connection for tests, without a network: a server of ours, and rustls' client.
+
+use std::io::{Cursor, Read as _, Write as _};
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SignatureAlgorithm,
+};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
+
+use super::error::Error;
+use super::server::{Clients, Pair, Server, Settings};
+use super::session::{Fate, Output, Session};
+
+/// Every version.
+pub(super) const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
+
+/// Some moment at which the certificates are valid: 2026.
+pub(super) const NOW: i64 = 1_780_000_000;
+
+/// The name that servers have.
+const NAME: &str = "shop.test";
+
+/// Somebody who signs.
+pub(super) struct Authority {
+    pub(super) pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A certificate with its key, in PEM.
+pub(super) struct Signed {
+    pub(super) chain: String,
+    pub(super) key: String,
+}
+
+/// One side: the server.
+pub(super) struct Served {
+    pub(super) session: Session,
+    /// What the client said so far.
+    pub(super) plain: Vec<u8>,
+    out: Output,
+}
+
+/// Our server and the client that talks to it.
+pub(super) struct Pipe {
+    pub(super) server: Served,
+    pub(super) client: ClientConnection,
+}
+
+// === impl Authority ===
+
+impl Authority {
+    pub(super) fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        Self {
+            pem: certificate.pem(),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    pub(super) fn sign(&self, name: &str) -> Signed {
+        self.make(name, &rcgen::PKCS_ECDSA_P256_SHA256, |_| {})
+    }
+
+    pub(super) fn make(
+        &self,
+        name: &str,
+        kind: &'static SignatureAlgorithm,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Signed {
+        let mut params = CertificateParams::new(vec![NAME.into()]).expect("a name");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        change(&mut params);
+        let key = KeyPair::generate_for(kind).expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("signed");
+        Signed {
+            chain: certificate.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    /// A client that trusts it.
+    pub(super) fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+        self.client_of(aws_lc_rs::default_provider(), versions, None)
+    }
+
+    pub(super) fn client_of(
+        &self,
+        provider: CryptoProvider,
+        versions: &[&'static SupportedProtocolVersion],
+        own: Option<&Signed>,
+    ) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        let root = CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("PEM");
+        roots.add(root).expect("an authority");
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(versions)
+            .expect("versions")
+            .with_root_certificates(roots);
+        match own {
+            None => builder.with_no_client_auth(),
+            Some(own) => {
+                let chain = CertificateDer::from_pem_slice(own.chain.as_bytes()).expect("PEM");
+                let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("a key");
+                let builder = builder.with_client_auth_cert(vec![chain], key);
+                builder.expect("a pair")
+            }
+        }
+    }
+
+    /// Asks clients for a certificate that it signed.
+    pub(super) fn clients(&self) -> Clients<'_> {
+        Clients {
+            what: "the authorities",
+            authorities: self.pem.as_bytes(),
+            revoked: b"",
+            is_required: true,
+            names: &[],
+            key_hashes: &[],
+            certificate_hashes: &[],
+            lets_all_in: false,
+        }
+    }
+}
+
+// === impl Signed ===
+
+impl Signed {
+    pub(super) fn pair(&self) -> Pair<'_> {
+        Pair {
+            what: "the pair",
+            chain: self.chain.as_bytes(),
+            key: self.key.as_bytes(),
+            ocsp: b"",
+        }
+    }
+
+    /// The usual settings of a server that shows it.
+    pub(super) fn settings(&self) -> Settings<'_> {
+        Settings {
+            pairs: vec![self.pair()],
+            now: NOW,
+            ..Settings::default()
+        }
+    }
+}
+
+// === impl Served ===
+
+impl Served {
+    pub(super) fn of(server: &Server) -> Self {
+        Self {
+            session: server.accept().expect("a session"),
+            plain: Vec::new(),
+            out: Output::default(),
+        }
+    }
+
+    /// Takes bytes of the client; answers what is to be sent, after an error too.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> (Result<Fate, Error>, Vec<u8>) {
+        let mut memory = vec![0; 256 * 1024];
+        let start = self.session.begin(&mut memory);
+        memory[start..start + bytes.len()].copy_from_slice(bytes);
+        self.out.clear();
+        let plain = &mut self.plain;
+        let incoming = &mut memory[..start + bytes.len()];
+        let keep = |piece: &[u8]| plain.extend_from_slice(piece);
+        let fate = self.session.receive(incoming, keep, &mut self.out);
+        (fate, self.out.bytes().to_vec())
+    }
+
+    /// What is to be sent for this message.
+    pub(super) fn send(&mut self, message: &[u8]) -> Vec<u8> {
+        self.out.clear();
+        let pieces = [std::io::IoSlice::new(message)];
+        let sent = self.session.send(&pieces, usize::MAX, &mut self.out);
+        assert_eq!(sent, Ok(message.len()));
+        self.out.bytes().to_vec()
+    }
+
+    /// What is to be sent as a farewell.
+    pub(super) fn close(&mut self) -> Vec<u8> {
+        self.out.clear();
+        self.session.close(&mut self.out).expect("a farewell");
+        self.out.bytes().to_vec()
+    }
+}
+
+// === impl Pipe ===
+
+impl Pipe {
+    pub(super) fn new(server: &Server, client: ClientConfig) -> Self {
+        Self::of(server, &Arc::new(client))
+    }
+
+    pub(super) fn of(server: &Server, client: &Arc<ClientConfig>) -> Self {
+        let name = NAME.try_into().expect("a name");
+        let client = ClientConnection::new(Arc::clone(client), name).expect("a client");
+        Self {
+            server: Served::of(server),
+            client,
+        }
+    }
+
+    /// The same after the handshake.
+    pub(super) fn open(server: &Server, client: ClientConfig) -> Self {
+        let mut pipe = Self::new(server, client);
+        pipe.shake().expect("a handshake");
+        pipe
+    }
+
+    /// Exchanges what both have to say, until neither has more.
+    pub(super) fn shake(&mut self) -> Result<Fate, Error> {
+        loop {
+            let said = self.said();
+            if said.is_empty() {
+                return Ok(Fate::Open);
+            }
+            let (fate, answer) = self.server.take(&said);
+            // What is wrong for the client shows in what it says next.
+            let _ = self.hear(&answer);
+            if fate? == Fate::Closed {
+                return Ok(Fate::Closed);
+            }
+        }
+    }
+
+    /// What the client has to send.
+    pub(super) fn said(&mut self) -> Vec<u8> {
+        let mut said = Vec::new();
+        while self.client.wants_write() {
+            self.client.write_tls(&mut said).expect("written");
+        }
+        said
+    }
+
+    /// What the client sends for this message.
+    pub(super) fn say(&mut self, message: &[u8]) -> Vec<u8> {
+        let mut said = Vec::new();
+        for piece in message.chunks(16 * 1024) {
+            self.client.writer().write_all(piece).expect("written");
+            said.extend(self.said());
+        }
+        said
+    }
+
+    /// Gives bytes to the client; answers the plaintext in them.
+    pub(super) fn hear(&mut self, bytes: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        let mut bytes = Cursor::new(bytes);
+        let mut heard = Vec::new();
+        let length = bytes.get_ref().len() as u64;
+        while bytes.position() < length {
+            if self.client.read_tls(&mut bytes).expect("read") == 0 {
+                break;
+            }
+            let state = self.client.process_new_packets()?;
+            let mut plain = vec![0; state.plaintext_bytes_to_read()];
+            self.client.reader().read_exact(&mut plain).expect("read");
+            heard.extend(plain);
+        }
+        Ok(heard)
+    }
+}
