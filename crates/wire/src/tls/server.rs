@@ -352,3 +352,6 @@ fn is_encrypted(key: &[u8]) -> bool {
     let has = |needle: &[u8]| memchr::memmem::find(key, needle).is_some();
     has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED")
 }
+
+#[cfg(test)]
+mod tests;
