@@ -14,6 +14,8 @@ pub enum Reason {
     NoCluster,
     /// No endpoint of the destination takes requests.
     NoHealthyUpstream,
+    /// The host that is asked for has no address, or nobody said in time which.
+    DnsResolutionFailure,
     /// The connection to the upstream failed.
     UpstreamConnectionFailure,
     /// The upstream closed the connection before its response was whole.
@@ -58,10 +60,11 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for tables and documentation.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::NoRoute,
         Self::NoCluster,
         Self::NoHealthyUpstream,
+        Self::DnsResolutionFailure,
         Self::UpstreamConnectionFailure,
         Self::UpstreamConnectionTermination,
         Self::UpstreamProtocolError,
@@ -90,6 +93,7 @@ impl Reason {
             Self::NoRoute => "NR",
             Self::NoCluster => "NC",
             Self::NoHealthyUpstream => "UH",
+            Self::DnsResolutionFailure => "DF",
             Self::UpstreamConnectionFailure => "UF",
             Self::UpstreamConnectionTermination => "UC",
             Self::UpstreamProtocolError => "UPE",
@@ -116,6 +120,7 @@ impl Reason {
             Self::NoRoute => "route_not_found",
             Self::NoCluster => "cluster_not_found",
             Self::NoHealthyUpstream => "no_healthy_upstream",
+            Self::DnsResolutionFailure => "dns_resolution_failure",
             Self::UpstreamConnectionFailure => {
                 "upstream_reset_before_response_started{connection_failure}"
             }
@@ -155,6 +160,7 @@ impl Reason {
             Self::UpstreamProtocolError | Self::BlackHole => 502,
             Self::NoCluster
             | Self::NoHealthyUpstream
+            | Self::DnsResolutionFailure
             | Self::UpstreamConnectionFailure
             | Self::UpstreamConnectionTermination
             | Self::UpstreamOverflow

@@ -308,7 +308,7 @@ impl<'p> Rules<'p> {
             Upstream::Dynamic(port) => {
                 let host = context.host.ok_or(Reason::NoHealthyUpstream)?;
                 let address = worker.names.address(host, || worker.random.next());
-                SocketAddr::new(address.ok_or(Reason::NoHealthyUpstream)?, port).into()
+                SocketAddr::new(address.ok_or(Reason::DnsResolutionFailure)?, port).into()
             }
             _ => endpoint.map_or(dialled.into(), |endpoint| endpoint.address.clone()),
         };

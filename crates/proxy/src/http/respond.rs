@@ -317,6 +317,7 @@ impl Answer<'_> {
 fn words(reason: Reason) -> &'static [u8] {
     match reason {
         Reason::NoHealthyUpstream => b"no healthy upstream",
+        Reason::DnsResolutionFailure => b"DNS resolution failure",
         Reason::UpstreamConnectionFailure => {
             b"upstream connect error or disconnect/reset before headers. \
               reset reason: connection failure"

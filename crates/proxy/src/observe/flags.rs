@@ -14,9 +14,9 @@ pub struct Flags {
 }
 
 /// Envoy's flags in the order in which it writes them.
-const ORDER: [&str; 16] = [
+const ORDER: [&str; 17] = [
     "UH", "UT", "UF", "UC", "UO", "NR", "DI", "FI", "DC", "URX", "SI", "DPE", "DT", "UPE", "NC",
-    "OM",
+    "OM", "DF",
 ];
 
 // === impl Flags ===

@@ -79,9 +79,12 @@ fn a_host_without_an_address_is_answered_503() {
         let mut application = world.application(THERE);
         get(&mut application, "none.wild.test").await;
         answer(&mut world, &[]).await;
-        let (head, _) = application.hear_response().await;
+        let (head, body) = application.hear_response().await;
         assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+        assert_eq!(body, "DNS resolution failure");
         assert_eq!(world.dialled(), 0);
+        let labels = [("response_code", "503"), ("response_flags", "DF")];
+        assert_eq!(world.metric("istio_requests_total", &labels), Some(1));
     });
 }
 
@@ -94,6 +97,8 @@ fn a_host_that_nobody_answers_for_is_given_up() {
         get(&mut application, "slow.wild.test").await;
         let head = application.hear_late().await;
         assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+        let labels = [("response_code", "503"), ("response_flags", "DF")];
+        assert_eq!(world.metric("istio_requests_total", &labels), Some(1));
         // Requests for other hosts do not wait for it, and other services ask nobody.
         assert_eq!(
             world.asked.try_recv().ok().as_deref(),
@@ -123,6 +128,22 @@ fn tls_goes_to_the_server_that_it_names() {
         let read = tokio::io::AsyncReadExt::read_exact(&mut upstream.stream, &mut heard);
         read.await.expect("the hello");
         assert_eq!(heard, hello);
+    });
+}
+
+#[test]
+fn tls_to_a_server_without_an_address_is_closed() {
+    run(async || {
+        let mut world = World::sidecar();
+        world.apply(wild(Protocol::Tls));
+        let mut application = world.application(THERE);
+        application.say(&hello("none.wild.test")).await;
+        answer(&mut world, &[]).await;
+        application.hear_end().await;
+        assert_eq!(world.dialled(), 0);
+        let labels = [("response_flags", "DF")];
+        let opened = world.metric("istio_tcp_connections_opened_total", &labels);
+        assert_eq!(opened, Some(1));
     });
 }
 
