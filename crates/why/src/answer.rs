@@ -20,6 +20,8 @@ pub struct Answer {
     pub destination: Option<SocketAddr>,
     /// The listener that it meets; empty if it meets none.
     pub listener: String,
+    /// The server that ends TLS, if one does.
+    pub server: Option<Server>,
     /// The route table, if the bytes are read as requests.
     pub table: Option<String>,
     /// The host that was looked up, and the virtual host that was found.
@@ -42,6 +44,17 @@ pub struct Answer {
     pub rewritten: Option<Rewritten>,
     /// What comes of it.
     pub outcome: Outcome,
+}
+
+/// A server of a gateway that ends TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Its name, such as `https.443.https.edge.default`.
+    pub name: String,
+    /// The Gateway that has it.
+    pub gateway: String,
+    /// What it shows: Secrets or files.
+    pub certificates: Vec<String>,
 }
 
 /// A rule that did not match.
@@ -105,6 +118,8 @@ pub enum Outcome {
     Refused {
         /// The reason; none where no proxy is reached.
         reason: Option<Reason>,
+        /// The status of the proxy's answer; none where the connection ends without one.
+        status: Option<u16>,
         /// The same in words.
         why: String,
     },
@@ -113,10 +128,20 @@ pub enum Outcome {
 // === impl Outcome ===
 
 impl Outcome {
-    /// Refused for a reason that a proxy tells.
+    /// Answered by the proxy for a reason that it tells.
     pub(crate) fn refused(reason: Reason, why: impl Into<String>) -> Self {
         Self::Refused {
             reason: Some(reason),
+            status: Some(reason.status()).filter(|it| *it > 0),
+            why: why.into(),
+        }
+    }
+
+    /// Closed without an answer: what is not read as requests gets none.
+    pub(crate) fn closed(reason: Reason, why: impl Into<String>) -> Self {
+        Self::Refused {
+            reason: Some(reason),
+            status: None,
             why: why.into(),
         }
     }
@@ -130,8 +155,7 @@ impl Outcome {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Forwarded { .. } => None,
-            Self::Answered { status, .. } => *status,
-            Self::Refused { reason, .. } => reason.map(Reason::status).filter(|it| *it > 0),
+            Self::Answered { status, .. } | Self::Refused { status, .. } => *status,
         }
     }
 }
@@ -162,6 +186,13 @@ impl Answer {
             json!(self.destination.map(|it| it.to_string())),
         );
         set("listener", json!(self.listener));
+        let server = self.server.as_ref();
+        set(
+            "tls",
+            json!(server.map(|it| json!({
+                "server": it.name, "gateway": it.gateway, "certificates": it.certificates,
+            }))),
+        );
         set("routeTable", json!(self.table));
         set("virtualHost", json!(self.virtual_host));
         let passed = self
@@ -195,9 +226,13 @@ impl Answer {
             Outcome::Answered { status, why } => {
                 json!({ "kind": "answered", "status": status, "why": why })
             }
-            Outcome::Refused { reason, why } => json!({
+            Outcome::Refused {
+                reason,
+                status,
+                why,
+            } => json!({
                 "kind": "refused",
-                "status": self.outcome.status(),
+                "status": status,
                 "flag": reason.map(Reason::flag),
                 "why": why,
             }),

@@ -1,13 +1,14 @@
 //! One request through the plan of its caller's proxy, step by step.
 
+mod secure;
+
 use std::net::SocketAddr;
 
 use lateen_decide::headers::Template;
 use lateen_decide::route::Split;
-use lateen_decide::tls::{Choice, Ended, TlsTable};
 use lateen_decide::{
     Cluster, ClusterId, Decision, GatewayListener, Millis, Outbound, Pick, Plan, Route, RouteTable,
-    Serve, SniTable, TcpRoute, Trace, Upstream, describe,
+    Serve, TcpRoute, Trace, Upstream, describe,
 };
 use lateen_model::http::{Abort, AbortWith};
 use lateen_model::proxy::Role;
@@ -54,6 +55,7 @@ pub fn explain(
             problems: configuration.problems.clone(),
             destination: None,
             listener: String::new(),
+            server: None,
             table: None,
             virtual_host: None,
             passed_over: Vec::new(),
@@ -106,6 +108,7 @@ impl<'c> Steps<'c> {
             Resolved::Nowhere => {
                 return Outcome::Refused {
                     reason: None,
+                    status: None,
                     why: format!(
                         "the service {} has no address: it is headless and has no endpoint",
                         question.host
@@ -142,6 +145,7 @@ impl<'c> Steps<'c> {
             let port = self.question.port;
             return Outcome::Refused {
                 reason: None,
+                status: None,
                 why: format!("nothing listens to port {port} of this gateway: {open}"),
             };
         };
@@ -153,11 +157,11 @@ impl<'c> Steps<'c> {
             (Serve::Tls(table), Scheme::Tls) => self.secure(table, destination),
             (Serve::Tcp(route), _) => self.connection(route, destination),
             (Serve::Http(_), Scheme::Tls | Scheme::Tcp) => Outcome::refused(
-                Reason::NoRoute,
-                "the listener takes requests in plain text only",
+                Reason::DownstreamProtocolError,
+                "the listener takes requests in plain text only, and takes what comes for one",
             ),
             (Serve::Tls(_), Scheme::Http | Scheme::Tcp) => {
-                Outcome::refused(Reason::NoRoute, "the listener takes TLS only")
+                Outcome::closed(Reason::NoRoute, "the listener takes TLS only")
             }
         }
     }
@@ -175,6 +179,8 @@ impl<'c> Steps<'c> {
 
     /// A request by the rules of a table.
     fn request(&mut self, table: &'c RouteTable) -> Outcome {
+        let question = self.question;
+        self.answer.request = format!("{} {}", question.method, question.url);
         self.answer.table = describe::table_name(self.plan(), table);
         let bits = self.question.bits();
         let first = table.explain(self.question, || bits.unwrap_or(0));
@@ -261,42 +267,6 @@ impl<'c> Steps<'c> {
                     (_, Some(_)) => "no rule of the virtual host takes the request".into(),
                 };
                 Outcome::refused(reason, why)
-            }
-        }
-    }
-
-    /// A TLS connection by the name that it asks for; nothing if no rule has it.
-    fn server_name(&mut self, table: &SniTable, destination: SocketAddr) -> Option<Outcome> {
-        let name = self.question.host.as_bytes();
-        let bits = self.question.bits();
-        let (_, route) = table.decide(name, destination, || bits.unwrap_or(0))?;
-        let random = || bits.unwrap_or_else(|| likeliest(route));
-        let (cluster, route) = table.decide(name, destination, random)?;
-        self.answer.virtual_host = Some(format!("SNI {}", self.question.host));
-        Some(self.connect(cluster, route))
-    }
-
-    /// A connection of TLS to a gateway, whose server name is the host of the URL.
-    fn secure(&mut self, table: &'c TlsTable, destination: SocketAddr) -> Outcome {
-        let nobody = "no server of the listener has its server name";
-        match table.choose(Some(self.question.host.as_bytes())) {
-            None => Outcome::refused(Reason::NoRoute, nobody),
-            Some(Choice::Passed(table)) => self
-                .server_name(table, destination)
-                .unwrap_or_else(|| Outcome::refused(Reason::NoRoute, nobody)),
-            Some(Choice::Mesh(route)) => {
-                self.assume("the client offers a protocol of the mesh (ALPN)".into());
-                self.connection(route, destination)
-            }
-            Some(Choice::Ended(server)) => {
-                self.assume(format!(
-                    "the server {} has what it needs to end TLS",
-                    server.name
-                ));
-                match &server.serve {
-                    Ended::Http(table) => self.request(table),
-                    Ended::Tcp(route) => self.connection(route, destination),
-                }
             }
         }
     }
@@ -391,11 +361,20 @@ impl<'c> Steps<'c> {
         let Some(cluster) = self.plan().cluster(id) else {
             let why = "the rule's destination does not exist: its service, the port of it, or the \
                        subset in a DestinationRule";
-            return Outcome::refused(Reason::NoCluster, why);
+            return self.unserved(Reason::NoCluster, why);
         };
         self.answer.cluster = Some(describe::cluster(cluster, NOW));
         self.answer.endpoints = endpoints::of(self.configuration, cluster);
         self.reach(cluster)
+    }
+
+    /// A request is answered, a connection is closed.
+    fn unserved(&self, reason: Reason, why: impl Into<String>) -> Outcome {
+        if self.answer.table.is_some() {
+            Outcome::refused(reason, why)
+        } else {
+            Outcome::closed(reason, why)
+        }
     }
 
     /// Answers whether the proxy finds an endpoint.
@@ -408,21 +387,29 @@ impl<'c> Steps<'c> {
         cluster.pick(&context, &mut 0, || bits).is_some()
     }
 
-    fn reach(&self, cluster: &Cluster) -> Outcome {
+    fn reach(&mut self, cluster: &Cluster) -> Outcome {
         let name = cluster.name.to_string();
+        if let Upstream::Dynamic(_) = &cluster.upstream {
+            let reason = Reason::DnsResolutionFailure;
+            self.assume(format!(
+                "the proxy finds an address for the host that is asked for; else it says {}, {}",
+                reason.flag(),
+                reason.details()
+            ));
+        }
         match &cluster.upstream {
             Upstream::BlackHole => {
                 let why = "the mesh allows only registered destinations";
-                Outcome::refused(Reason::BlackHole, why)
+                self.unserved(Reason::BlackHole, why)
             }
             Upstream::OriginalDst if self.caller.role == Role::Gateway => {
                 let why = "the destination is dialled by the address that the client asked for, \
                            which is the gateway itself";
-                Outcome::refused(Reason::NoHealthyUpstream, why)
+                self.unserved(Reason::NoHealthyUpstream, why)
             }
             Upstream::Endpoints(_) if !self.picks(cluster) => {
                 let why = format!("no endpoint of {name} takes requests");
-                Outcome::refused(Reason::NoHealthyUpstream, why)
+                self.unserved(Reason::NoHealthyUpstream, why)
             }
             Upstream::OriginalDst | Upstream::Dynamic(_) | Upstream::Endpoints(_) => {
                 Outcome::Forwarded { cluster: name }

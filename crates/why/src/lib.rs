@@ -22,7 +22,7 @@ pub mod question;
 pub mod text;
 pub mod world;
 
-pub use answer::{Answer, Outcome};
+pub use answer::{Answer, Outcome, Server};
 pub use explain::explain;
 pub use question::Question;
 pub use world::{Caller, Configuration, World};

@@ -50,6 +50,15 @@ fn way(out: &mut String, answer: &Answer) {
     if !answer.listener.is_empty() {
         row(out, "Listener", &answer.listener);
     }
+    if let Some(server) = &answer.server {
+        let shown = server.certificates.join(", ");
+        row(
+            out,
+            "TLS ends at",
+            &format!("{} ({})", server.name, server.gateway),
+        );
+        row(out, "Certificate", &shown);
+    }
     if let Some(table) = &answer.table {
         row(out, "Routes", table);
     }
@@ -146,11 +155,19 @@ fn outcome(outcome: &Outcome) -> String {
             why,
         } => format!("=> answered {status} by the proxy: {why}"),
         Outcome::Answered { status: None, why } => format!("=> answered by the proxy: {why}"),
-        Outcome::Refused { reason, why } => {
-            let status = outcome.status().map(|status| format!(" {status}"));
+        Outcome::Refused {
+            reason,
+            status,
+            why,
+        } => {
+            let verb = match (reason, status) {
+                (Some(_), None) => "closed",
+                _ => "refused",
+            };
+            let status = status.map(|status| format!(" {status}"));
             let flag = reason.map(|reason| format!(" ({})", flag(reason)));
             format!(
-                "=> refused{}{}: {why}",
+                "=> {verb}{}{}: {why}",
                 status.unwrap_or_default(),
                 flag.unwrap_or_default()
             )

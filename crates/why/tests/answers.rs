@@ -230,6 +230,30 @@ fn connections_and_names_of_the_world_outside_are_explained_too() {
 }
 
 #[test]
+fn a_host_that_the_proxy_looks_up_is_taken_to_have_an_address() {
+    let mut objects = mesh(&Value::Null);
+    objects.push(
+        json!({ "apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry",
+        "metadata": { "name": "wild" },
+        "spec": { "hosts": ["*.wild.test"], "resolution": "DYNAMIC_DNS",
+            "ports": [{ "number": 80, "name": "http", "protocol": "HTTP" }] } }),
+    );
+    let completed = assume::complete(objects, "web", "default").unwrap();
+    let world = World::new(&completed.objects, "istio-system").unwrap();
+    let caller = world.caller("default", "web").unwrap();
+    let question = Question::new("http://a.wild.test/").unwrap();
+    let answer = explain(&world, &world.configuration(&caller), &caller, &question);
+    let cluster = "outbound|80||*.wild.test".into();
+    assert_eq!(answer.outcome, Outcome::Forwarded { cluster });
+    let mut assumed = answer.assumptions.iter();
+    assert!(
+        assumed.any(|one| one.contains("else it says DF, dns_resolution_failure")),
+        "{:?}",
+        answer.assumptions
+    );
+}
+
+#[test]
 fn objects_that_are_not_in_effect_are_told() {
     let mut objects = mesh(&json!([{ "route": [] }]));
     objects.push(

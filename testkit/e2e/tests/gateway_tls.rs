@@ -15,7 +15,7 @@ use anyhow::{Context as _, ensure};
 use lateen_e2e::mesh::{is_root, text};
 use lateen_e2e::{Mesh, User, echo};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -154,6 +154,7 @@ fn a_gateway_ends_tls_with_the_secrets_of_its_own_namespace() -> anyhow::Result<
     other_namespaces_lend_nothing(&mesh, &ca)?;
     mistakes_are_found(&mesh, &files, &authority)?;
     passed_through_beside(&mesh)?;
+    why_tells_the_same(&mesh)?;
     a_certificate_is_renewed(&mesh, &files, &ca)?;
     keys_are_printed_nowhere(&mesh)
 }
@@ -319,6 +320,54 @@ fn passed_through_beside(mesh: &Mesh) -> anyhow::Result<()> {
     let answer: Value = serde_json::from_str(line.trim()).context("a line of JSON")?;
     ensure!(answer["body"]["sni"] == "through.example", "{answer}");
     println!("passed through on the same port");
+    Ok(())
+}
+
+/// What was seen above is what `lateen why` says.
+fn why_tells_the_same(mesh: &Mesh) -> anyhow::Result<()> {
+    let cluster = |port: u16, subset: &str| {
+        json!(format!(
+            "outbound|{port}|{subset}|echo.default.svc.cluster.local"
+        ))
+    };
+    for (url, field, wanted) in [
+        (
+            "https://one.example/",
+            "/tls/certificates/0",
+            json!("Secret/istio-system/one"),
+        ),
+        (
+            "https://one.example/",
+            "/outcome/cluster",
+            cluster(8080, "v1"),
+        ),
+        (
+            "https://a.two.example/",
+            "/tls/certificates/0",
+            json!("Secret/istio-system/two"),
+        ),
+        (
+            "https://a.two.example/",
+            "/outcome/cluster",
+            cluster(8080, "v2"),
+        ),
+        (
+            "https://through.example/",
+            "/outcome/cluster",
+            cluster(8443, "v1"),
+        ),
+        ("https://nobody.example/", "/outcome/flag", json!("NR")),
+        ("http://a.two.example/x", "/outcome/status", json!(301)),
+    ] {
+        let from = ["--from", "istio-ingressgateway", "-n", "istio-system"];
+        let output = mesh.try_lateen(&[&["why", url, "-o", "json"][..], &from].concat())?;
+        let told: Value = serde_json::from_slice(&output.stdout).with_context(|| text(&output))?;
+        ensure!(
+            told.pointer(field) == Some(&wanted),
+            "{url} {field}: {told:#}"
+        );
+    }
+    println!("lateen why tells the same");
     Ok(())
 }
 

@@ -13,6 +13,15 @@ pub(crate) const CALLERS: [(&str, &str); 2] = [("default", "web"), ("istio-syste
 /// The services of every mesh, with the name of their port.
 const SERVICES: [(&str, &str); 4] = [("a", "http"), ("b", "http-web"), ("c", ""), ("d", "tcp")];
 const PORT: u16 = 9080;
+/// The Secret of the gateway's certificate.
+pub(crate) const CREDENTIAL: &str = "shown";
+/// The hosts that a gateway is asked for.
+pub(crate) const SECURE_HOSTS: [&str; 4] = [
+    "shop.example",
+    "a.example",
+    "other.example",
+    "elsewhere.test",
+];
 const DOMAIN: &str = "default.svc.cluster.local";
 
 const PATHS: [&str; 8] = [
@@ -87,7 +96,8 @@ pub(crate) fn mesh(random: &Random) -> Vec<Value> {
         json!({ "apiVersion": "v1", "kind": "Service",
             "metadata": { "name": "edge", "namespace": "istio-system" },
             "spec": { "clusterIP": "10.96.1.1", "selector": { "istio": "ingressgateway" },
-                "ports": [{ "name": "http2", "port": 80, "targetPort": 8080 }] } }),
+                "ports": [{ "name": "http2", "port": 80, "targetPort": 8080 },
+                    { "name": "https", "port": 443, "targetPort": 8443 }] } }),
     ];
     let policy = *one(random, &["ALLOW_ANY", "REGISTRY_ONLY"]);
     objects.push(json!({ "apiVersion": "v1", "kind": "ConfigMap",
@@ -158,16 +168,46 @@ fn edge(random: &Random, objects: &mut Vec<Value>) {
     if once_in(random, 6) {
         server["tls"] = json!({ "httpsRedirect": true });
     }
+    let mut servers = vec![server];
+    servers.extend(secure(random, objects));
     objects.push(
         json!({ "apiVersion": "networking.istio.io/v1", "kind": "Gateway",
         "metadata": { "name": "edge", "namespace": "default" },
-        "spec": { "selector": { "istio": "ingressgateway" }, "servers": [server] } }),
+        "spec": { "selector": { "istio": "ingressgateway" }, "servers": servers } }),
     );
     for number in 0..=below(random, 2) {
         let hosts = json!([*one(random, &["shop.example", "*.example", "*", "*"])]);
         let name = format!("vs-edge-{number}");
         objects.push(virtual_service(random, &name, &hosts, Some("edge")));
     }
+}
+
+/// Servers for TLS: one that ends it, and one that passes it on, with a rule or without.
+fn secure(random: &Random, objects: &mut Vec<Value>) -> Vec<Value> {
+    let mut servers = Vec::new();
+    if !once_in(random, 4) {
+        servers.push(
+            json!({ "hosts": [*one(random, &["*", "*.example", "shop.example"])],
+            "port": { "number": 443, "name": "https", "protocol": "HTTPS" },
+            "tls": { "mode": "SIMPLE", "credentialName": CREDENTIAL } }),
+        );
+    }
+    if once_in(random, 2) {
+        let host = *one(random, &["a.example", "elsewhere.test"]);
+        servers.push(json!({ "hosts": [host],
+            "port": { "number": 443, "name": "tls", "protocol": "TLS" },
+            "tls": { "mode": "PASSTHROUGH" } }));
+        if !once_in(random, 4) {
+            let tls = json!([{ "match": [{ "sniHosts": [host] }],
+                "route": [destination(random)] }]);
+            objects.push(
+                json!({ "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+                "metadata": { "name": "vs-passed", "namespace": "default" },
+                "spec": { "hosts": [host], "gateways": ["edge"], "tls": tls } }),
+            );
+        }
+    }
+    servers
 }
 
 fn virtual_service(random: &Random, name: &str, hosts: &Value, gateway: Option<&str>) -> Value {
@@ -335,15 +375,7 @@ fn block(random: &Random) -> Value {
 /// A request of a caller.
 pub(crate) fn question(random: &Random, role: Role) -> Question {
     let host = match role {
-        Role::Gateway => *one(
-            random,
-            &[
-                "shop.example",
-                "a.example",
-                "other.example",
-                "elsewhere.test",
-            ],
-        ),
+        Role::Gateway => *one(random, &SECURE_HOSTS),
         Role::Sidecar => *one(
             random,
             &[
@@ -360,7 +392,15 @@ pub(crate) fn question(random: &Random, role: Role) -> Question {
             ],
         ),
     };
-    let mut question = Question::new(&format!("http://{host}{}", one(random, &PATHS))).unwrap();
+    let (scheme, port) = match role {
+        Role::Gateway => *one(
+            random,
+            &[("http", ""), ("http", ""), ("https", ""), ("http", ":443")],
+        ),
+        Role::Sidecar => ("http", ""),
+    };
+    let path = one(random, &PATHS);
+    let mut question = Question::new(&format!("{scheme}://{host}{port}{path}")).unwrap();
     for (name, value) in &HEADERS {
         if once_in(random, 4) {
             question = question.with(name, value);

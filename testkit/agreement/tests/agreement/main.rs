@@ -13,12 +13,14 @@
 
 mod generate;
 mod observe;
+mod tls;
 
 use lateen_model::{Reason, SocketAddress};
 use lateen_proxy::random::Random;
 use lateen_why::{Answer, Outcome, Question, World, explain, text};
 
 use observe::Observed;
+use tls::Tls;
 
 /// Pairs of a mesh and a request that are compared at least.
 const PAIRS: usize = 600;
@@ -31,6 +33,7 @@ const SEED: u64 = 4;
 fn why_agrees_with_the_proxy_on_generated_meshes_and_requests() {
     let random = Random::seeded(SEED);
     let sink = observe::sink();
+    let tls = Tls::new();
     let mut kinds = std::collections::BTreeMap::<String, usize>::new();
     let (mut pairs, mut meshes) = (0, 0);
     while pairs < PAIRS {
@@ -45,12 +48,13 @@ fn why_agrees_with_the_proxy_on_generated_meshes_and_requests() {
                 let question = generate::question(&random, caller.role);
                 let answer = explain(&world, &configuration, &caller, &question);
                 let Some(observed) =
-                    observe::observe(&configuration, &caller, &question, &answer, &sink)
+                    observe::observe(&configuration, &caller, &question, &answer, (&sink, &tls))
                 else {
                     continue;
                 };
                 pairs += 1;
                 *kinds.entry(kind(&answer)).or_default() += 1;
+                *kinds.entry(way(&question, &answer)).or_default() += 1;
                 if let Err(why) = compare(&question, &answer, &observed) {
                     panic!(
                         "mesh {meshes}, seed {SEED}: {why}\nthe proxy: {observed:#?}\n{}\n{}",
@@ -70,6 +74,9 @@ fn why_agrees_with_the_proxy_on_generated_meshes_and_requests() {
         "NR",
         "NC",
         "UH",
+        "TLS that ends",
+        "TLS that is passed on",
+        "TLS that nobody takes",
     ] {
         assert!(
             kinds.keys().any(|kind| kind.contains(wanted)),
@@ -88,6 +95,19 @@ fn kind(answer: &Answer) -> String {
     }
 }
 
+/// How the request went in.
+fn way(question: &Question, answer: &Answer) -> String {
+    let is_secure = question.url.starts_with("https");
+    let is_taken = matches!(answer.outcome, Outcome::Forwarded { .. });
+    let way = match (is_secure, answer.server.is_some(), is_taken) {
+        (false, ..) => "plain text",
+        (true, true, _) => "TLS that ends",
+        (true, false, true) => "TLS that is passed on",
+        (true, false, false) => "TLS that nobody takes",
+    };
+    way.to_owned()
+}
+
 /// What the proxy did must be what `why` said.
 fn compare(question: &Question, answer: &Answer, observed: &Observed) -> Result<(), String> {
     let differs = |what: &str, said: &dyn std::fmt::Debug, done: &dyn std::fmt::Debug| {
@@ -98,8 +118,6 @@ fn compare(question: &Question, answer: &Answer, observed: &Observed) -> Result<
     let is_http = answer.table.is_some();
     let status = match &answer.outcome {
         Outcome::Forwarded { .. } => Some(200),
-        // A connection that cannot be carried on is closed without a word.
-        Outcome::Refused { .. } if !is_http => None,
         Outcome::Answered { .. } | Outcome::Refused { .. } => answer.outcome.status(),
     };
     if status != observed.status {

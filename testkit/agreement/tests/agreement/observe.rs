@@ -21,12 +21,15 @@ use lateen_proxy::upstream::Connector;
 use lateen_proxy::worker::{Profile, Shared, Worker};
 use lateen_why::{Answer, Caller, Configuration, Question};
 use lateen_wire::h1::head::Limits;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
 use crate::generate;
+use crate::tls::Tls;
 
 /// How much a connection in memory holds.
 const CAPACITY: usize = 64 * 1024;
+/// The first byte of a ClientHello (RFC 8446 §5.1).
+const HANDSHAKE: u8 = 22;
 /// How long an answer may take; time is paused, so that waiting costs nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -57,14 +60,14 @@ pub(crate) fn sink() -> Sink {
     Sink::start().unwrap()
 }
 
-/// Sends a request through a proxy with this configuration; nothing if the client has no address
-/// to dial or no listener meets it.
+/// Sends a request through a proxy with this configuration, over TLS where the URL says so; nothing if
+/// the client has no address to dial or no listener meets it.
 pub(crate) fn observe(
     configuration: &Configuration,
     caller: &Caller,
     question: &Question,
     answer: &Answer,
-    sink: &Sink,
+    (sink, tls): (&Sink, &Tls),
 ) -> Option<Observed> {
     let (door, destination) = match caller.role {
         Role::Sidecar => (Door::Outbound, answer.destination?),
@@ -87,7 +90,13 @@ pub(crate) fn observe(
         destination,
         tls: None,
     };
-    let exchange = exchange(configuration, caller, question, origin, sink.clone());
+    let exchange = exchange(
+        configuration,
+        caller,
+        question,
+        origin,
+        (sink.clone(), tls.clone()),
+    );
     Some(tokio::task::LocalSet::new().block_on(&runtime, exchange))
 }
 
@@ -96,22 +105,30 @@ async fn exchange(
     caller: &Caller,
     question: &Question,
     origin: connection::Origin,
-    sink: Sink,
+    (sink, tls): (Sink, Tls),
 ) -> Observed {
     let reached = Rc::<RefCell<Vec<Upstream>>>::default();
-    let (worker, registry) = worker(configuration, caller, Rc::clone(&reached), sink);
-    let (mut client, near) = tokio::io::duplex(CAPACITY);
+    let (worker, registry) = worker(
+        configuration,
+        caller,
+        Rc::clone(&reached),
+        (sink, tls.clone()),
+    );
+    let (client, near) = tokio::io::duplex(CAPACITY);
     let carried = tokio::task::spawn_local(async move {
         connection::carry(&worker, near.into(), origin).await;
     });
-    client
-        .write_all(request(question).as_bytes())
-        .await
-        .unwrap();
-    let answer = tokio::time::timeout(PATIENCE, read_message(&mut client));
+    let is_secure = question.url.starts_with("https");
+    let answer = async {
+        if is_secure {
+            ask(question, tls.connect(&question.host, client).await?).await
+        } else {
+            ask(question, client).await
+        }
+    };
+    let answer = tokio::time::timeout(PATIENCE, answer);
     let head = answer.await.expect("the proxy never answers");
     // The end of the connection is when everything about it has been counted.
-    drop(client);
     tokio::time::timeout(PATIENCE, carried)
         .await
         .expect("the connection never ends")
@@ -130,11 +147,23 @@ async fn exchange(
     }
 }
 
+/// Sends the request, and reads its answer; nothing if the connection ends without one. Then the
+/// client is gone.
+async fn ask(
+    question: &Question,
+    mut client: impl AsyncRead + AsyncWrite + Unpin,
+) -> Option<String> {
+    // Whoever is refused may notice it here.
+    client.write_all(request(question).as_bytes()).await.ok()?;
+    client.flush().await.ok()?;
+    read_message(&mut client).await
+}
+
 fn worker(
     configuration: &Configuration,
     caller: &Caller,
     reached: Rc<RefCell<Vec<Upstream>>>,
-    sink: Sink,
+    (sink, tls): (Sink, Tls),
 ) -> (Rc<Worker>, Registry) {
     let mut store = Store::new();
     for resource in &configuration.resources {
@@ -144,12 +173,29 @@ fn worker(
         store.apply_endpoints(endpoints.clone());
     }
     let mut directory = Directory::new(vec![caller.address], caller.namespace.clone());
-    let published = Arc::new(Published::new(1, store.compile(), &mut directory));
+    let plan = store.compile();
+    let servers = tls.servers(&plan, &caller.namespace);
+    let published = Published::new(1, plan, &mut directory).with_tls(servers);
+    let published = Arc::new(published);
     let connector = Connector::Memory(Rc::new(move |address| {
-        let (reached, address) = (Rc::clone(&reached), address.clone());
+        let (reached, tls, address) = (Rc::clone(&reached), tls.clone(), address.clone());
         Box::pin(async move {
             let (near, far) = tokio::io::duplex(CAPACITY);
-            tokio::task::spawn_local(serve(address, far, reached));
+            tokio::task::spawn_local(async move {
+                let mut far = BufReader::new(far);
+                // TLS that is passed on ends here.
+                if far
+                    .fill_buf()
+                    .await
+                    .is_ok_and(|first| first.starts_with(&[HANDSHAKE]))
+                {
+                    if let Some(stream) = tls.accept(far).await {
+                        serve(address, stream, reached).await;
+                    }
+                } else {
+                    serve(address, far, reached).await;
+                }
+            });
             Ok(near)
         })
     }));
@@ -168,7 +214,7 @@ fn worker(
 /// An upstream: notes what it gets and answers 200.
 async fn serve(
     address: SocketAddress,
-    mut stream: DuplexStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     reached: Rc<RefCell<Vec<Upstream>>>,
 ) {
     let Some(head) = read_head(&mut stream).await else {
@@ -184,6 +230,7 @@ async fn serve(
     let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
     // A client that has gone is none of an upstream's business.
     let _ = stream.write_all(answer.as_bytes()).await;
+    let _ = stream.flush().await;
 }
 
 fn request(question: &Question) -> String {
@@ -196,7 +243,7 @@ fn request(question: &Question) -> String {
     text
 }
 
-async fn read_head(stream: &mut DuplexStream) -> Option<String> {
+async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
@@ -205,7 +252,7 @@ async fn read_head(stream: &mut DuplexStream) -> Option<String> {
 }
 
 /// A response's head and body; nothing if the connection ends without one.
-async fn read_message(stream: &mut DuplexStream) -> Option<String> {
+async fn read_message(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let head = read_head(stream).await?;
     let length = field(&head, "content-length").and_then(|it| it.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
