@@ -8,6 +8,7 @@ use anyhow::{Context as _, ensure};
 use tokio::process::Command;
 
 use crate::load::{Load, Outcome};
+use crate::tls::{CIPHER, GROUP};
 use crate::workload::Protocol;
 
 /// Connections, and streams at a time on each.
@@ -35,7 +36,13 @@ pub(crate) async fn run(load: &Load, folder: &Path) -> anyhow::Result<Outcome> {
             .args(["--header", "content-type: application/grpc"])
             .args(["--header", "te: trailers"]);
     }
-    command.arg(format!("http://127.0.0.1:{}{}", load.port, load.path));
+    let scheme = if load.tls.is_some() {
+        command.args(["--tls13-ciphers", CIPHER, "--groups", GROUP]);
+        "https"
+    } else {
+        "http"
+    };
+    command.arg(format!("{scheme}://127.0.0.1:{}{}", load.port, load.path));
     // What an earlier run logged is not counted again.
     std::fs::remove_file(&log).ok();
     let output = command
@@ -49,6 +56,10 @@ pub(crate) async fn run(load: &Load, folder: &Path) -> anyhow::Result<Outcome> {
         String::from_utf8_lossy(&output.stderr)
     );
     let mut outcome = Outcome::default();
+    if load.tls.is_some() {
+        let said = String::from_utf8_lossy(&output.stdout);
+        outcome.agreed.insert(agreed(&said));
+    }
     for line in std::fs::read_to_string(&log)?.lines() {
         // Start in microseconds, status, duration in microseconds.
         let mut fields = line.split('\t').skip(1);
@@ -62,6 +73,21 @@ pub(crate) async fn run(load: &Load, folder: &Path) -> anyhow::Result<Outcome> {
     }
     outcome.latencies.sort_unstable();
     Ok(outcome)
+}
+
+/// What h2load says that its connections agreed on: version, cipher, group and protocol.
+fn agreed(said: &str) -> String {
+    let values = [
+        "TLS Protocol: ",
+        "Cipher: ",
+        "Server Temp Key: ",
+        "Application protocol: ",
+    ]
+    .map(|field| {
+        let value = said.lines().find_map(|line| line.strip_prefix(field));
+        value.unwrap_or("?").trim()
+    });
+    values.join(" ")
 }
 
 /// A message of gRPC with its prefix.

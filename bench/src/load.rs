@@ -1,15 +1,18 @@
-//! The load generator for HTTP/1.1: keep-alive connections, as fast as they go or at a fixed rate.
+//! The load generator for HTTP/1.1: keep-alive connections, in plain text or over TLS, as fast as they
+//! go or at a fixed rate.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::h2load;
 use crate::origin::end_of_head;
+use crate::tls::Client;
 use crate::workload::Protocol;
 
 /// A load.
@@ -19,6 +22,8 @@ pub(crate) struct Load {
     pub(crate) port: u16,
     /// What the client speaks.
     pub(crate) protocol: Protocol,
+    /// The client for TLS; plain text if unset.
+    pub(crate) tls: Option<Client>,
     /// The host that is asked for.
     pub(crate) host: String,
     /// The path that is asked for.
@@ -42,6 +47,8 @@ pub(crate) struct Outcome {
     pub(crate) errors: u64,
     /// Latencies in microseconds, sorted.
     pub(crate) latencies: Vec<u32>,
+    /// What the connections agreed on in TLS: one thing, unless something is wrong.
+    pub(crate) agreed: BTreeSet<String>,
 }
 
 impl Outcome {
@@ -62,6 +69,7 @@ impl Outcome {
         self.requests += other.requests;
         self.errors += other.errors;
         self.latencies.extend(other.latencies);
+        self.agreed.extend(other.agreed);
     }
 }
 
@@ -93,7 +101,8 @@ async fn http1(load: &Load) -> Outcome {
 async fn connection(load: Rc<Load>, begin: Instant, index: u32) -> Outcome {
     let mut outcome = Outcome::default();
     while begin.elapsed() < load.duration {
-        if requests(&load, begin, index, &mut outcome).await.is_err() {
+        let connected = Box::pin(connected(&load, begin, index, &mut outcome));
+        if connected.await.is_err() {
             outcome.errors += 1;
             // A peer that refuses is not asked a million times.
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -102,15 +111,30 @@ async fn connection(load: Rc<Load>, begin: Instant, index: u32) -> Outcome {
     outcome
 }
 
-/// Sends requests over one connection until the time is over or it breaks.
-async fn requests(
+/// Connects, and sends requests until the time is over or the connection breaks.
+async fn connected(
     load: &Load,
     begin: Instant,
     index: u32,
     outcome: &mut Outcome,
 ) -> anyhow::Result<()> {
-    let mut stream = TcpStream::connect(("127.0.0.1", load.port)).await?;
+    let stream = TcpStream::connect(("127.0.0.1", load.port)).await?;
     stream.set_nodelay(true)?;
+    let Some(client) = &load.tls else {
+        return requests(stream, load, begin, index, outcome).await;
+    };
+    let (stream, agreed) = client.connect(stream).await?;
+    outcome.agreed.insert(agreed);
+    Box::pin(requests(stream, load, begin, index, outcome)).await
+}
+
+async fn requests(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    load: &Load,
+    begin: Instant,
+    index: u32,
+    outcome: &mut Outcome,
+) -> anyhow::Result<()> {
     let request = format!(
         "GET {} HTTP/1.1\r\nhost: {}\r\nuser-agent: lateen-bench\r\naccept: */*\r\n\r\n",
         load.path, load.host
@@ -142,7 +166,11 @@ async fn requests(
     }
 }
 
-async fn response(stream: &mut TcpStream, buffer: &mut [u8], body: usize) -> anyhow::Result<()> {
+async fn response(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut [u8],
+    body: usize,
+) -> anyhow::Result<()> {
     let mut filled = 0;
     loop {
         let read = stream.read(&mut buffer[filled..]).await?;

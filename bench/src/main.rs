@@ -16,13 +16,15 @@ mod procfs;
 mod relay;
 mod report;
 mod strace;
+mod tls;
 mod workload;
 mod xds;
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::{Parser, Subcommand};
 use tokio::task::LocalSet;
 
@@ -107,35 +109,46 @@ fn main() -> anyhow::Result<()> {
     })
 }
 
-async fn compare(run: Run) -> anyhow::Result<()> {
+/// Starts origins and control planes; answers what peers need to know, without tables of routes and
+/// with them.
+fn prepare(run: &Run) -> anyhow::Result<[Setup; 2]> {
     let folder = std::env::temp_dir().join(format!("lateen-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let origin = peers::free_port()?;
     tokio::task::spawn_local(origin::serve(origin));
     let grpc_origin = peers::free_port()?;
     tokio::task::spawn_local(grpc_origin::serve(grpc_origin));
-    let lateen = peers::free_port()?;
     let ports = xds::Ports {
         origin,
         grpc_origin,
-        gateway: lateen,
+        gateway: peers::free_port()?,
+        secure: peers::free_port()?,
     };
-    let xds = xds::serve(ports, xds::Content::Plain)?;
+    let certificate = tls::Certificate::make(&folder)?;
+    let xds = xds::serve(ports, xds::Content::Plain, &certificate)?;
+    let with_routes = xds::serve(ports, xds::Content::Routes, &certificate)?;
     let pin =
         std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) || is_pinned();
     let setup = Setup {
-        folder: folder.clone(),
+        folder,
         origin,
         grpc_origin,
         xds,
-        lateen,
+        lateen: ports.gateway,
+        secure: ports.secure,
+        certificate,
         lateen_proxy: run.lateen_proxy.clone(),
         pin,
     };
     let with_routes = Setup {
-        xds: xds::serve(ports, xds::Content::Routes)?,
+        xds: with_routes,
         ..setup.clone()
     };
+    Ok([setup, with_routes])
+}
+
+async fn compare(run: Run) -> anyhow::Result<()> {
+    let [setup, with_routes] = prepare(&run)?;
     let wanted =
         |peer: &Peer| run.peers.is_empty() || run.peers.iter().any(|name| name == peer.name());
     let mut results = Results {
@@ -165,7 +178,7 @@ async fn compare(run: Run) -> anyhow::Result<()> {
     print!("{}", report::table(&results));
     let json = serde_json::to_string_pretty(&results)?;
     std::fs::write(&run.results, json + "\n").with_context(|| run.results.display().to_string())?;
-    std::fs::remove_dir_all(&folder).ok();
+    std::fs::remove_dir_all(&setup.folder).ok();
     Ok(())
 }
 
@@ -193,7 +206,7 @@ async fn measure(
             forwards.rev().collect()
         };
         for index in order {
-            samples[index].push(sample(workload, &running[index], &setup.folder).await?);
+            samples[index].push(sample(workload, &running[index], setup).await?);
         }
     }
     let mut rows = Vec::new();
@@ -201,12 +214,18 @@ async fn measure(
         let mut row = row(workload, *peer, &samples[index]);
         row.rss_mb = procfs::rss_mb(&procfs::family(running[index].pid()));
         if workload.rate.is_none() {
-            let load = load_of(workload, running[index].port(workload.protocol));
+            let load = load_of(workload, &running[index], setup)?;
             row.syscalls_per_request =
                 strace::syscalls_per_request(running[index].pid(), &load, &setup.folder).await;
         }
         rows.push(row);
     }
+    let agreed: BTreeSet<_> = rows.iter().filter_map(|row| row.tls.as_deref()).collect();
+    ensure!(
+        agreed.len() <= 1,
+        "{}: the peers do not do the same work: {agreed:?}",
+        workload.name
+    );
     Ok(rows)
 }
 
@@ -220,16 +239,17 @@ struct Sample {
 async fn sample(
     workload: &Workload,
     peer: &peers::Running,
-    folder: &Path,
+    setup: &Setup,
 ) -> anyhow::Result<Sample> {
-    let load = load_of(workload, peer.port(workload.protocol));
+    let folder = &setup.folder;
+    let load = load_of(workload, peer, setup)?;
     // Connections and pools are warm before anything counts.
     let warm = Load {
         duration: Duration::from_millis(300),
         ..load.clone()
     };
     load::run(&warm, folder).await?;
-    let http2 = peer.port(workload::Protocol::Http2);
+    let http2 = peer.http2_port();
     let flooding = workload.beside.map(|flood| flood::start(flood, http2));
     let _flooding = flooding.transpose()?;
     let family = procfs::family(peer.pid());
@@ -245,17 +265,20 @@ async fn sample(
     })
 }
 
-fn load_of(workload: &Workload, port: u16) -> Load {
-    Load {
-        port,
+fn load_of(workload: &Workload, peer: &peers::Running, setup: &Setup) -> anyhow::Result<Load> {
+    let is_secure = workload.is_secure;
+    let client = is_secure.then(|| tls::Client::new(&setup.certificate));
+    Ok(Load {
+        port: peer.port(workload),
         protocol: workload.protocol,
+        tls: client.transpose()?,
         host: workload.host.clone(),
         path: workload.path.clone(),
         body: workload.body,
         connections: CONNECTIONS,
         rate: workload.rate,
         duration: workload.duration,
-    }
+    })
 }
 
 fn row(workload: &Workload, peer: Peer, samples: &[Sample]) -> Row {
@@ -270,6 +293,7 @@ fn row(workload: &Workload, peer: Peer, samples: &[Sample]) -> Row {
     for sample in samples {
         all.latencies.extend(&sample.outcome.latencies);
         all.errors += sample.outcome.errors;
+        all.agreed.extend(sample.outcome.agreed.iter().cloned());
     }
     all.latencies.sort_unstable();
     Row {
@@ -282,6 +306,7 @@ fn row(workload: &Workload, peer: Peer, samples: &[Sample]) -> Row {
         rss_mb: 0.0,
         syscalls_per_request: None,
         errors: all.errors,
+        tls: all.agreed.into_iter().reduce(|a, b| format!("{a}, {b}")),
         cpu_us_spread: [
             cpu.first().copied().unwrap_or(0.0),
             cpu.last().copied().unwrap_or(0.0),

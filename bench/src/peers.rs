@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use crate::workload::{GRPC_HOST, HOST, Protocol};
+use crate::tls::Certificate;
+use crate::workload::{GRPC_HOST, HOST, Protocol, Workload};
 
 /// A proxy that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,10 @@ pub(crate) struct Setup {
     pub(crate) xds: u16,
     /// The port of the Gateway that the xDS server sends to ours.
     pub(crate) lateen: u16,
+    /// The port on which ours ends TLS.
+    pub(crate) secure: u16,
+    /// What every peer shows where it ends TLS.
+    pub(crate) certificate: Certificate,
     /// `lateen-proxy`.
     pub(crate) lateen_proxy: PathBuf,
     /// Pins a program to the peers' core, where there is more than one.
@@ -69,19 +74,32 @@ pub(crate) struct Setup {
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
-    /// Where it listens.
-    port: u16,
-    /// Where it takes HTTP/2: the same port, but for nginx.
-    http2_port: u16,
+    ports: Ports,
+}
+
+/// Where a peer listens.
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    plain: u16,
+    /// For HTTP/2: the same, but for nginx.
+    http2: u16,
+    /// For TLS, in which ALPN tells what is spoken.
+    secure: u16,
 }
 
 impl Running {
-    /// The port for clients of a protocol.
-    pub(crate) fn port(&self, protocol: Protocol) -> u16 {
-        match protocol {
-            Protocol::Http1 => self.port,
-            Protocol::Http2 | Protocol::Grpc => self.http2_port,
+    /// The port for the clients of a load.
+    pub(crate) fn port(&self, workload: &Workload) -> u16 {
+        match workload.protocol {
+            _ if workload.is_secure => self.ports.secure,
+            Protocol::Http1 => self.ports.plain,
+            Protocol::Http2 | Protocol::Grpc => self.ports.http2,
         }
+    }
+
+    /// The port for HTTP/2 with prior knowledge.
+    pub(crate) fn http2_port(&self) -> u16 {
+        self.ports.http2
     }
 
     /// Its process.
@@ -104,24 +122,28 @@ impl Drop for Running {
 
 /// Starts a peer and waits until it listens.
 pub(crate) fn start(peer: Peer, setup: &Setup) -> anyhow::Result<Running> {
-    let port = if peer == Peer::Lateen {
-        setup.lateen
+    let (plain, secure) = if peer == Peer::Lateen {
+        (setup.lateen, setup.secure)
     } else {
-        free_port()?
+        (free_port()?, free_port()?)
     };
-    // nginx has to be told per port what is spoken.
-    let http2_port = if peer == Peer::Nginx {
-        free_port()?
-    } else {
-        port
+    let ports = Ports {
+        plain,
+        // nginx has to be told per port what is spoken.
+        http2: if peer == Peer::Nginx {
+            free_port()?
+        } else {
+            plain
+        },
+        secure,
     };
     let mut command = match peer {
         Peer::Lateen => lateen(setup),
-        Peer::Envoy | Peer::Haproxy | Peer::Nginx => configured(peer, [port, http2_port], setup)?,
+        Peer::Envoy | Peer::Haproxy | Peer::Nginx => configured(peer, ports, setup)?,
         Peer::TcpRelay => {
             let mut command = setup.program(&std::env::current_exe()?);
             let origin = setup.origin.to_string();
-            command.args(["relay", "--port", &port.to_string(), "--upstream", &origin]);
+            command.args(["relay", "--port", &plain.to_string(), "--upstream", &origin]);
             command
         }
     };
@@ -134,11 +156,7 @@ pub(crate) fn start(peer: Peer, setup: &Setup) -> anyhow::Result<Running> {
         .process_group(0)
         .spawn()
         .with_context(|| format!("{} is not installed", peer.name()))?;
-    let mut running = Running {
-        child,
-        port,
-        http2_port,
-    };
+    let mut running = Running { child, ports };
     wait(&mut running, peer, setup)?;
     Ok(running)
 }
@@ -174,14 +192,14 @@ fn lateen(setup: &Setup) -> Command {
 }
 
 /// A peer that reads a file.
-fn configured(peer: Peer, [port, http2_port]: [u16; 2], setup: &Setup) -> anyhow::Result<Command> {
+fn configured(peer: Peer, ports: Ports, setup: &Setup) -> anyhow::Result<Command> {
     // Envoy tells the language of a file by its name.
     let extension = if peer == Peer::Envoy { "yaml" } else { "conf" };
     let file = setup.folder.join(format!("{}.{extension}", peer.name()));
     let text = match peer {
-        Peer::Envoy => envoy(port, setup),
-        Peer::Haproxy => haproxy(port, setup),
-        Peer::Nginx | Peer::Lateen | Peer::TcpRelay => nginx(port, http2_port, setup),
+        Peer::Envoy => envoy(ports, setup),
+        Peer::Haproxy => haproxy(ports, setup),
+        Peer::Nginx | Peer::Lateen | Peer::TcpRelay => nginx(ports, setup),
     };
     std::fs::write(&file, text)?;
     let mut command = setup.program(Path::new(peer.name()));
@@ -205,7 +223,9 @@ fn configured(peer: Peer, [port, http2_port]: [u16; 2], setup: &Setup) -> anyhow
 
 fn wait(running: &mut Running, peer: Peer, setup: &Setup) -> anyhow::Result<()> {
     let end = Instant::now() + Duration::from_secs(15);
-    while std::net::TcpStream::connect(("127.0.0.1", running.port)).is_err() {
+    let ports = running.ports;
+    let is_open = |port: u16| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+    while !is_open(ports.plain) || (peer != Peer::TcpRelay && !is_open(ports.secure)) {
         if let Some(status) = running.child.try_wait()? {
             bail!(
                 "{} ended with {status}; see {}",
@@ -248,29 +268,31 @@ pub(crate) fn free_port() -> anyhow::Result<u16> {
         .port())
 }
 
-fn envoy(port: u16, setup: &Setup) -> String {
+fn envoy(ports: Ports, setup: &Setup) -> String {
     let (origin, grpc) = (setup.origin, setup.grpc_origin);
+    let Ports { plain, secure, .. } = ports;
+    let (chain, key) = (
+        setup.certificate.chain.display(),
+        setup.certificate.key.display(),
+    );
+    let filters = envoy_filters();
     format!(
         r#"static_resources:
   listeners:
-  - address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
+  - address: {{socket_address: {{address: 127.0.0.1, port_value: {plain}}}}}
     filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
+{filters}
+  - address: {{socket_address: {{address: 127.0.0.1, port_value: {secure}}}}}
+    filter_chains:
+{filters}
+      transport_socket:
+        name: envoy.transport_sockets.tls
         typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: bench
-          route_config:
-            virtual_hosts:
-            - name: bench
-              domains: ["{HOST}"]
-              routes: [{{match: {{prefix: "/"}}, route: {{cluster: origin}}}}]
-            - name: grpc
-              domains: ["{GRPC_HOST}"]
-              routes: [{{match: {{prefix: "/"}}, route: {{cluster: grpc}}}}]
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            alpn_protocols: [h2, http/1.1]
+            tls_params: {{tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3}}
+            tls_certificates: [{{certificate_chain: {{filename: "{chain}"}}, private_key: {{filename: "{key}"}}}}]
   clusters:
   - name: origin
     connect_timeout: 1s
@@ -290,19 +312,53 @@ fn envoy(port: u16, setup: &Setup) -> String {
     )
 }
 
+/// What Envoy does on both of its ports.
+fn envoy_filters() -> String {
+    format!(
+        r#"    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: bench
+          route_config:
+            virtual_hosts:
+            - name: bench
+              domains: ["{HOST}"]
+              routes: [{{match: {{prefix: "/"}}, route: {{cluster: origin}}}}]
+            - name: grpc
+              domains: ["{GRPC_HOST}"]
+              routes: [{{match: {{prefix: "/"}}, route: {{cluster: grpc}}}}]
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}"#
+    )
+}
+
 /// HAProxy tells HTTP/2 from HTTP/1 by the first bytes, as Envoy and ours do.
-fn haproxy(port: u16, setup: &Setup) -> String {
+fn haproxy(ports: Ports, setup: &Setup) -> String {
     let (origin, grpc) = (setup.origin, setup.grpc_origin);
+    let Ports { plain, secure, .. } = ports;
+    let certificate = setup.certificate.both.display();
     format!(
         "global\n  nbthread 1\n  maxconn 1000\ndefaults\n  mode http\n  timeout client 30s\n  timeout server 30s\n  \
-         timeout connect 1s\n  http-reuse always\n  option http-keep-alive\nfrontend bench\n  bind 127.0.0.1:{port}\n  \
+         timeout connect 1s\n  http-reuse always\n  option http-keep-alive\nfrontend bench\n  bind 127.0.0.1:{plain}\n  \
+         bind 127.0.0.1:{secure} ssl crt {certificate} alpn h2,http/1.1 ssl-min-ver TLSv1.3\n  \
          acl bench hdr(host) -i {HOST}\n  acl grpc hdr(host) -i {GRPC_HOST}\n  use_backend origin if bench\n  \
          use_backend grpc if grpc\nbackend origin\n  server origin 127.0.0.1:{origin}\nbackend grpc\n  \
          server grpc 127.0.0.1:{grpc} proto h2\n"
     )
 }
 
-fn nginx(port: u16, http2: u16, setup: &Setup) -> String {
+fn nginx(ports: Ports, setup: &Setup) -> String {
+    let Ports {
+        plain,
+        http2,
+        secure,
+    } = ports;
+    let (chain, key) = (
+        setup.certificate.chain.display(),
+        setup.certificate.key.display(),
+    );
     let folder = setup.folder.display();
     let (origin, grpc) = (setup.origin, setup.grpc_origin);
     format!(
@@ -312,7 +368,8 @@ fn nginx(port: u16, http2: u16, setup: &Setup) -> String {
          fastcgi_temp_path {folder}/nginx-f;\n  uwsgi_temp_path {folder}/nginx-u;\n  scgi_temp_path {folder}/nginx-s;\n  \
          upstream origin {{ server 127.0.0.1:{origin}; keepalive 128; keepalive_requests 1000000000; }}\n  \
          upstream grpc {{ server 127.0.0.1:{grpc}; keepalive 128; keepalive_requests 1000000000; }}\n  \
-         server {{ listen 127.0.0.1:{port}; listen 127.0.0.1:{http2} http2; server_name {HOST};\n    location / {{ proxy_pass http://origin; \
+         server {{ listen 127.0.0.1:{plain}; listen 127.0.0.1:{http2} http2; listen 127.0.0.1:{secure} ssl http2; \
+         ssl_certificate {chain}; ssl_certificate_key {key}; ssl_protocols TLSv1.3; server_name {HOST};\n    location / {{ proxy_pass http://origin; \
          proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host; proxy_buffers 16 16k; }} }}\n  \
          server {{ listen 127.0.0.1:{http2} http2; server_name {GRPC_HOST};\n    location / {{ grpc_pass grpc://grpc; }} }}\n}}\n"
     )

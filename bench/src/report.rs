@@ -25,6 +25,9 @@ pub(crate) struct Row {
     pub(crate) syscalls_per_request: Option<f64>,
     /// Requests that failed.
     pub(crate) errors: u64,
+    /// What TLS was agreed on, where the peer ends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<String>,
     /// Smallest and largest CPU time per request among the rounds: the noise.
     pub(crate) cpu_us_spread: [f64; 2],
 }
@@ -72,6 +75,10 @@ pub(crate) fn table(results: &Results) -> String {
             "{:<width$} {:<10} {:>9.2} {ratio:>7} {spread:>15} {:>9.0} {:>8} {:>8} {:>8.1} {syscalls:>9} {:>7}\n",
             row.workload, row.peer, row.cpu_us_per_request, row.rps, row.p50_us, row.p99_us, row.rss_mb, row.errors
         ));
+    }
+    let secured = results.rows.iter();
+    for (row, agreed) in secured.filter_map(|row| Some((row, row.tls.as_ref()?))) {
+        text.push_str(&format!("{} {}: {agreed}\n", row.workload, row.peer));
     }
     for missing in &results.missing {
         text.push_str(&format!("missing: {missing}\n"));

@@ -14,6 +14,8 @@ pub(crate) struct Workload {
     pub(crate) name: String,
     /// What the client speaks.
     pub(crate) protocol: Protocol,
+    /// It is spoken over TLS, which the peer ends.
+    pub(crate) is_secure: bool,
     /// The host that is asked for.
     pub(crate) host: String,
     /// The path that is asked for.
@@ -52,6 +54,17 @@ const BESIDE: [&str; 3] = ["pings", "rapid-resets", "continuations-without-end"]
 /// Every workload whose name contains `only`.
 pub(crate) fn all(only: &str, seconds: u64) -> Vec<Workload> {
     let duration = Duration::from_secs(seconds);
+    let bytes = |name: String, protocol: Protocol, body: usize| Workload {
+        name,
+        protocol,
+        is_secure: false,
+        host: HOST.into(),
+        path: format!("/{body}"),
+        body,
+        rate: None,
+        duration,
+        beside: None,
+    };
     let mut list = Vec::new();
     for (size, body) in [("512b", 512), ("64k", 64 << 10)] {
         for (speed, rate) in [
@@ -60,47 +73,28 @@ pub(crate) fn all(only: &str, seconds: u64) -> Vec<Workload> {
             ("10k", Some(10_000)),
         ] {
             list.push(Workload {
-                name: format!("h1-{size}-{speed}"),
-                protocol: Protocol::Http1,
-                host: HOST.into(),
-                path: format!("/{body}"),
-                body,
                 rate,
-                duration,
-                beside: None,
+                ..bytes(format!("h1-{size}-{speed}"), Protocol::Http1, body)
             });
         }
-        list.push(Workload {
-            name: format!("h2-{size}-saturated"),
-            protocol: Protocol::Http2,
-            host: HOST.into(),
-            path: format!("/{body}"),
-            body,
-            rate: None,
-            duration,
-            beside: None,
-        });
+        list.push(bytes(format!("h2-{size}-saturated"), Protocol::Http2, body));
     }
     list.push(Workload {
-        name: "grpc-512b-saturated".into(),
-        protocol: Protocol::Grpc,
         host: GRPC_HOST.into(),
         path: "/bench.Echo/Say".into(),
-        body: 512,
-        rate: None,
-        duration,
-        beside: None,
+        ..bytes("grpc-512b-saturated".into(), Protocol::Grpc, 512)
     });
+    for (version, protocol) in [("h1", Protocol::Http1), ("h2", Protocol::Http2)] {
+        list.push(Workload {
+            is_secure: true,
+            ..bytes(format!("{version}-tls-512b"), protocol, 512)
+        });
+    }
     for routes in ROUTES {
         list.push(Workload {
-            name: format!("h1-512b-routes-{routes}"),
-            protocol: Protocol::Http1,
             host: routes_host(routes),
             path: format!("{}x", route_prefix(routes - 1)),
-            body: 512,
-            rate: None,
-            duration,
-            beside: None,
+            ..bytes(format!("h1-512b-routes-{routes}"), Protocol::Http1, 512)
         });
     }
     list.extend(beside_floods(only, duration));
@@ -117,6 +111,7 @@ fn beside_floods(only: &str, duration: Duration) -> impl Iterator<Item = Workloa
     wanted.map(move |flood| Workload {
         name: format!("h1-512b-1k-beside-{}", flood::slug(flood)),
         protocol: Protocol::Http1,
+        is_secure: false,
         host: HOST.into(),
         path: "/512".into(),
         body: 512,
@@ -146,13 +141,14 @@ impl Workload {
             .any(|routes| self.host == routes_host(*routes))
     }
 
-    /// Answers whether a peer can be measured so: the relay does not translate, and the tables of
-    /// routes are compared with each other, not with peers, and it takes floods for bytes.
+    /// Answers whether a peer can be measured so: the relay does not translate, ends no TLS and takes
+    /// floods for bytes, and the tables of routes are compared with each other, not with peers.
     pub(crate) fn is_for(&self, peer: Peer) -> bool {
         match peer {
             Peer::Lateen => true,
             Peer::TcpRelay => {
-                self.protocol == Protocol::Http1 && self.host == HOST && self.beside.is_none()
+                let is_plain = self.protocol == Protocol::Http1 && !self.is_secure;
+                is_plain && self.host == HOST && self.beside.is_none()
             }
             Peer::Envoy | Peer::Haproxy | Peer::Nginx => {
                 self.host == HOST || self.host == GRPC_HOST

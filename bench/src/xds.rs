@@ -1,9 +1,11 @@
 //! The control plane of the comparison: sends one gateway, one route and one endpoint through the
 //! real protocol, so that ours is measured as it runs in a mesh.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use lateen_model::endpoint::{Endpoint, Endpoints, Health};
-use lateen_model::gateway::{Gateway, Server, ServerHost};
+use lateen_model::gateway::{self, Gateway, Server, ServerHost, ServerTls, ServerTlsMode};
 use lateen_model::http::{HeaderRules, HttpAction, HttpRule};
 use lateen_model::mesh::Mesh;
 use lateen_model::proxy::{Proxy, Role};
@@ -18,6 +20,7 @@ use lateen_xds::server::{self, Audience, Change, Publisher};
 use lateen_xds::{Kind, proto};
 use tokio::net::TcpListener;
 
+use crate::tls::Certificate;
 use crate::workload::{GRPC_HOST, HOST, ROUTES, route_prefix, routes_host};
 
 const NAMESPACE: &str = "bench";
@@ -31,6 +34,8 @@ pub(crate) struct Ports {
     pub(crate) grpc_origin: u16,
     /// Where the gateway listens.
     pub(crate) gateway: u16,
+    /// Where it ends TLS.
+    pub(crate) secure: u16,
 }
 
 /// What the gateway is told.
@@ -44,12 +49,16 @@ pub(crate) enum Content {
 
 /// Serves on a port of its own, until the process ends, a gateway that forwards to the origins. It
 /// has a thread of its own: peers are started by blocking calls.
-pub(crate) fn serve(ports: Ports, content: Content) -> anyhow::Result<u16> {
+pub(crate) fn serve(
+    ports: Ports,
+    content: Content,
+    certificate: &Certificate,
+) -> anyhow::Result<u16> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("xDS")?;
     listener.set_nonblocking(true)?;
     let xds = listener.local_addr()?.port();
     let publisher = Publisher::new();
-    publisher.apply(changes(ports, content));
+    publisher.apply(changes(ports, content, certificate));
     std::thread::spawn(move || {
         if let Err(error) = run(listener, publisher) {
             eprintln!("xDS: {error:#}");
@@ -69,8 +78,8 @@ fn run(listener: std::net::TcpListener, publisher: Publisher) -> anyhow::Result<
     })
 }
 
-fn changes(ports: Ports, content: Content) -> Vec<Change> {
-    let mut changes: Vec<Change> = bodies(ports, content)
+fn changes(ports: Ports, content: Content, certificate: &Certificate) -> Vec<Change> {
+    let mut changes: Vec<Change> = bodies(ports, content, certificate)
         .into_iter()
         .map(|(name, body)| resource(&name, body))
         .collect();
@@ -133,7 +142,7 @@ fn key(host: &str) -> ServiceKey {
 }
 
 /// Everything with its name.
-fn bodies(ports: Ports, content: Content) -> Vec<(String, Body)> {
+fn bodies(ports: Ports, content: Content, certificate: &Certificate) -> Vec<(String, Body)> {
     let proxy = Proxy {
         role: Role::Gateway,
         name: "bench".into(),
@@ -149,7 +158,7 @@ fn bodies(ports: Ports, content: Content) -> Vec<(String, Body)> {
     let mut bodies = vec![
         Body::Mesh(Mesh::default()),
         Body::Proxy(proxy),
-        Body::Gateway(gateway(ports.gateway)),
+        Body::Gateway(gateway(ports, certificate)),
         service(HOST, ports.origin, Protocol::Http),
         service(GRPC_HOST, ports.grpc_origin, Protocol::Grpc),
         routes(HOST, vec![rule(&http)]),
@@ -204,14 +213,14 @@ fn service(host: &str, port: u16, protocol: Protocol) -> Body {
     })
 }
 
-fn gateway(port: u16) -> Gateway {
+fn gateway(ports: Ports, certificate: &Certificate) -> Gateway {
     let any = ServerHost {
         namespace: None,
         host: HostPattern::Any,
     };
-    let server = Server {
+    let plain = Server {
         name: String::new(),
-        port,
+        port: ports.gateway,
         port_name: "http".into(),
         protocol: Protocol::Http,
         bind: "127.0.0.1".into(),
@@ -219,11 +228,26 @@ fn gateway(port: u16) -> Gateway {
         https_redirect: false,
         tls: None,
     };
+    let path = |path: &Path| path.display().to_string();
+    let secure = Server {
+        port: ports.secure,
+        port_name: "https".into(),
+        protocol: Protocol::Https,
+        tls: Some(ServerTls {
+            mode: ServerTlsMode::Simple,
+            certificates: vec![gateway::Certificate::Files {
+                chain: path(&certificate.chain),
+                private_key: path(&certificate.key),
+            }],
+            ..ServerTls::default()
+        }),
+        ..plain.clone()
+    };
     Gateway {
         namespace: NAMESPACE.into(),
         name: HOST.into(),
         selector: Labels::new(),
-        servers: vec![server],
+        servers: vec![plain, secure],
     }
 }
 
