@@ -27,6 +27,7 @@ mod service;
 mod verdict;
 mod workload;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -303,17 +304,13 @@ impl Index {
         if let Some(old) = old {
             let service = Key::new(&key.namespace, &old.service);
             for pod in old.pods(&key.namespace) {
-                if let Some(services) = self.services_of.get_mut(&pod)
-                    && let Some(count) = services.get_mut(&service)
-                {
-                    *count -= 1;
-                    if *count == 0 {
-                        services.remove(&service);
-                    }
-                }
+                self.leave_service(pod, &service);
             }
             if let Some(slices) = self.slices_of.get_mut(&service) {
                 slices.remove(&key);
+                if slices.is_empty() {
+                    self.slices_of.remove(&service);
+                }
             }
             self.dirty.services.insert(service);
         }
@@ -326,6 +323,24 @@ impl Index {
             let slices = self.slices_of.entry(service.clone()).or_default();
             slices.insert(key);
             self.dirty.services.insert(service);
+        }
+    }
+
+    /// Takes a pod out of a slice of a service. Nothing is kept of pods that are in none: names of
+    /// pods are never used again.
+    fn leave_service(&mut self, pod: Key, service: &Key) {
+        let Entry::Occupied(mut entry) = self.services_of.entry(pod) else {
+            return;
+        };
+        let services = entry.get_mut();
+        if let Some(count) = services.get_mut(service) {
+            *count -= 1;
+            if *count == 0 {
+                services.remove(service);
+            }
+        }
+        if services.is_empty() {
+            entry.remove();
         }
     }
 

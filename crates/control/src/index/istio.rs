@@ -42,10 +42,12 @@ impl Index {
             Ok(lowered) => self.lowered_outputs(object, &source, lowered),
             Err(_) => Vec::new(),
         };
+        let mut rank = Rank::of_user(&source);
         if object.kind == WORKLOAD_ENTRY {
             outputs.extend(self.entry_workload(value));
+            rank = Rank::of_workload_entry(&source);
         }
-        self.outputs.set(object, Rank::of_user(&source), outputs);
+        self.outputs.set(object, rank, outputs);
         let (resources, sidecar) = match &lowered {
             Ok(lowered) => (&lowered.resources[..], lowered.sidecar.clone()),
             Err(_) => (&[][..], None),

@@ -111,6 +111,12 @@ impl Rank {
         }
     }
 
+    /// The rank of a WorkloadEntry for its address: after every pod, or whoever may write one in a
+    /// namespace of their own could put another name on the pods of others.
+    pub fn of_workload_entry(source: &Source) -> Self {
+        Self::of(4, source)
+    }
+
     fn of(class: u8, source: &Source) -> Self {
         let (created, name, namespace) = source.age_key();
         Self {

@@ -452,6 +452,34 @@ fn who_lives_at_an_address_is_known_until_it_ends() {
 }
 
 #[test]
+fn a_workload_entry_does_not_rename_the_pod_at_its_address() {
+    let entry = |name: &str, address: &str| {
+        let spec = json!({ "address": address, "serviceAccount": "admin" });
+        istio("WorkloadEntry", name, "2025-01-01T00:00:00Z", &spec)
+    };
+    let mut index = with([entry("forged", "10.244.0.9"), entry("vm", "192.0.2.1")]);
+    assert_eq!(workload(&index, "10.244.0.9").service_account, "admin");
+    index.apply(reviews_pod("reviews-1", "10.244.0.9", "v1"));
+    index.settle();
+    let known = workload(&index, "10.244.0.9");
+    assert_eq!(known.pod, "reviews-1");
+    assert_eq!(known.service_account, "bookinfo-reviews");
+    assert_eq!(workload(&index, "192.0.2.1").pod, "vm");
+}
+
+#[test]
+fn nothing_is_kept_of_pods_and_slices_that_went() {
+    let mut index = with(bookinfo());
+    for input in bookinfo() {
+        let (kind, key) = key(&input);
+        index.delete(kind, key);
+    }
+    index.settle();
+    assert!(index.services_of.is_empty(), "{:?}", index.services_of);
+    assert!(index.slices_of.is_empty(), "{:?}", index.slices_of);
+}
+
+#[test]
 fn a_change_of_one_object_changes_one_name() {
     let mut index = with(bookinfo());
     for input in bookinfo() {
