@@ -20,5 +20,5 @@ pub mod yaml;
 pub use kinds::{KINDS, Kind};
 pub use lower::{Lowered, Settings, lower, lower_with};
 pub use object::Object;
-pub use problem::{Problem, Report};
+pub use problem::{Problem, Report, told};
 pub use validate::validate;

@@ -64,12 +64,37 @@ impl Report {
 impl fmt::Display for Report {
     /// Writes the errors, separated by semicolons.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.errors.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "; " };
-            write!(f, "{separator}{problem}")?;
-        }
-        Ok(())
+        f.write_str(&told(&self.errors).join("; "))
     }
+}
+
+/// The most problems of one object that are told. Nobody reads more, and the API server takes no
+/// answer of the size that an object of a megabyte could make.
+const MOST_TOLD: usize = 20;
+
+/// The longest text of a problem, which may quote what was written.
+const LONGEST: usize = 1000;
+
+/// Problems as text: the first of them, and how many more there are.
+pub fn told(problems: &[Problem]) -> Vec<String> {
+    let first = problems.iter().take(MOST_TOLD);
+    let mut told: Vec<String> = first.map(|problem| cut(problem.to_string())).collect();
+    if let Some(more) = problems
+        .len()
+        .checked_sub(MOST_TOLD)
+        .filter(|more| *more > 0)
+    {
+        told.push(format!("and {more} more"));
+    }
+    told
+}
+
+fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// The path of a field while an object is walked: a list linked towards the root, so that text is

@@ -13,6 +13,7 @@ mod http_action;
 mod http_match;
 mod load_balancer;
 mod names;
+mod overlap;
 mod policy;
 mod service_entry;
 mod sidecar;

@@ -189,3 +189,77 @@ fn no_value_anywhere_makes_anything_panic() {
         }
     }
 }
+
+fn object(kind: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": kind,
+        "metadata": { "name": "a", "namespace": "shop" },
+        "spec": spec,
+    })
+}
+
+fn list(count: usize, entry: impl Fn(usize) -> Value) -> Vec<Value> {
+    (0..count).map(entry).collect()
+}
+
+fn large_routes() -> Vec<(Value, bool)> {
+    let route = json!([{ "destination": { "host": "a" } }]);
+    let http = json!([{ "route": route }]);
+    let hosts = |entry: &dyn Fn(usize) -> String| {
+        let hosts = list(100_000, |i| entry(i).into());
+        object("VirtualService", &json!({ "hosts": hosts, "http": http }))
+    };
+    let rule = |part: usize| {
+        let block = |i: usize| json!({ "uri": { "exact": format!("/{part}{i}") } });
+        json!({ "match": list(30_000, block), "route": route })
+    };
+    let rules = json!({ "hosts": ["a"], "http": [rule(1), rule(2)] });
+    let names = list(40_000, |i| format!("h{i}.a").into());
+    let tls = json!([{ "match": [{ "sniHosts": names }], "route": route }]);
+    let namespaces = list(100_000, |i| format!("n{i}").into());
+    let exported = json!({ "hosts": ["a"], "http": http, "exportTo": namespaces });
+    vec![
+        (hosts(&|i| format!("h{i}.a")), true),
+        (hosts(&|_| "h.a".into()), false),
+        (hosts(&|i| format!("*.{}a", "a.".repeat(i % 50))), false),
+        (object("VirtualService", &rules), true),
+        (
+            object("VirtualService", &json!({ "hosts": names, "tls": tls })),
+            true,
+        ),
+        (object("VirtualService", &exported), true),
+    ]
+}
+
+fn large_others() -> Vec<Value> {
+    let subset = |i: usize| json!({ "name": format!("v{i}") });
+    let subsets = json!({ "host": "a", "subsets": list(60_000, subset) });
+    let share = |i: usize| json!({ "from": format!("r{i}"), "to": { "r": 100 } });
+    let balancer = json!({ "localityLbSetting": { "distribute": list(30_000, share) } });
+    let shares = json!({ "host": "a", "trafficPolicy": { "loadBalancer": balancer } });
+    let server = |i: usize| {
+        let port = json!({ "number": 80, "protocol": "HTTP", "name": format!("p{i}") });
+        json!({ "port": port, "hosts": ["*"] })
+    };
+    let servers = json!({ "servers": list(15_000, server) });
+    let hosts = list(60_000, |i| format!("./h{i}.a").into());
+    vec![
+        object("DestinationRule", &subsets),
+        object("DestinationRule", &shares),
+        object("Gateway", &servers),
+        object("Sidecar", &json!({ "egress": [{ "hosts": hosts }] })),
+    ]
+}
+
+/// Objects of about a megabyte, which is as much as the API server takes. To compare each entry with
+/// each other would take minutes, and each pair that is alike a message.
+#[test]
+fn an_object_of_a_megabyte_keeps_nobody_waiting() {
+    let others = large_others().into_iter().map(|object| (object, true));
+    for (object, is_valid) in large_routes().into_iter().chain(others) {
+        let report = validate(&object);
+        assert_eq!(report.is_valid(), is_valid, "{report}");
+        assert!(report.to_string().len() < 10_000);
+    }
+}

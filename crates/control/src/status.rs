@@ -17,7 +17,7 @@ mod writer;
 
 use std::collections::BTreeMap;
 
-use lateen_api::Problem;
+use lateen_api::told;
 use lateen_model::ObjectRef;
 use lateen_xds::Kind;
 use lateen_xds::server::ConnectionStatus;
@@ -121,7 +121,7 @@ fn judgement(
     for condition in &conditions {
         list.push(condition.to_json(find(condition.kind), verdict.generation, now));
     }
-    let messages: Vec<Value> = verdict.errors.iter().map(message).collect();
+    let messages: Vec<Value> = told(&verdict.errors).iter().map(|p| message(p)).collect();
     let wanted = json!({
         "conditions": list,
         "validationMessages": messages,
@@ -140,12 +140,9 @@ const PARTLY: &str = "PartlySupported";
 
 fn accepted(verdict: &Verdict) -> Condition {
     let (is_true, reason, message) = if !verdict.errors.is_empty() {
-        let list: Vec<String> = verdict.errors.iter().map(ToString::to_string).collect();
-        (
-            false,
-            "Invalid",
-            format!("nothing of it is in effect: {}", list.join("; ")),
-        )
+        let list = told(&verdict.errors).join("; ");
+        let message = format!("nothing of it is in effect: {list}");
+        (false, "Invalid", message)
     } else if !verdict.unsupported.is_empty() {
         let list = verdict.unsupported.join(", ");
         let message = format!("in effect, except for {list}: not in effect in this version");
@@ -191,12 +188,12 @@ fn is_ours(condition: &Value) -> bool {
     condition["type"] == "Accepted" || condition["type"] == "Programmed"
 }
 
-fn message(problem: &Problem) -> Value {
+fn message(problem: &str) -> Value {
     let (code, name) = INVALID;
     json!({
         "level": "ERROR",
         "type": { "code": code, "name": name },
-        "message": cut(&problem.to_string()),
+        "message": cut(problem),
     })
 }
 
@@ -236,6 +233,8 @@ impl Condition {
 
 #[cfg(test)]
 mod tests {
+    use lateen_api::Problem;
+
     use super::*;
 
     const NOW: &str = "2026-01-02T03:04:05Z";

@@ -21,7 +21,7 @@ use crate::http::{Handler, Request, Response};
 use crate::inject::{self, Outcome, Template};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use lateen_api::{Object, validate};
+use lateen_api::{Object, told, validate};
 
 use review::{Answer, Review};
 
@@ -184,7 +184,7 @@ impl Webhook {
         if !review.object["metadata"]["deletionTimestamp"].is_null() {
             report.errors.clear();
         }
-        let warnings: Vec<String> = report.warnings.iter().map(ToString::to_string).collect();
+        let warnings = told(&report.warnings);
         if report.is_valid() {
             count(&self.counters.validation_passed);
             return Answer {

@@ -1,5 +1,7 @@
 //! Rules of DestinationRules.
 
+use std::collections::BTreeSet;
+
 use super::{connection_pool, load_balancer, names, tls};
 use crate::object::Object;
 use crate::problem::{Path, Report};
@@ -15,13 +17,11 @@ pub(super) fn check(spec: &DestinationRule, object: Object<'_>, report: &mut Rep
         traffic_policy(policy, namespace, &root.field("trafficPolicy"), report);
     }
     let subsets = root.field("subsets");
+    let mut subset_names = BTreeSet::new();
     for (index, subset) in spec.subsets.iter().enumerate() {
         let path = subsets.index(index);
         report.check(&path.field("name"), names::dns_label(&subset.name));
-        if spec.subsets[..index]
-            .iter()
-            .any(|other| other.name == subset.name)
-        {
+        if !subset_names.insert(&subset.name) {
             let name = &subset.name;
             report.error(
                 &path.field("name"),

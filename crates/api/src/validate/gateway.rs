@@ -1,5 +1,6 @@
 //! Rules of Gateways.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use lateen_model::Protocol;
@@ -26,15 +27,12 @@ pub(super) fn check(spec: &Gateway, object: Object<'_>, report: &mut Report) {
     if spec.servers.is_empty() {
         report.error(&servers, "needs at least one server");
     }
+    let mut port_names = BTreeSet::new();
     for (index, entry) in spec.servers.iter().enumerate() {
         let path = servers.index(index);
         server(entry, &path, report);
         let name = &entry.port.name;
-        if spec.servers[..index]
-            .iter()
-            .any(|other| other.port.name == *name)
-            && !name.is_empty()
-        {
+        if !port_names.insert(name) && !name.is_empty() {
             report.error(
                 &path.field("port").field("name"),
                 format!("{name:?} is the name of another server's port"),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::names;
+use super::overlap::Prefixes;
 use crate::problem::{Path, Report};
 use crate::spec::traffic_policy::{
     ConsistentHash, Distribute, Failover, HttpCookie, LoadBalancer, LocalityLb, SimpleLb, Warmup,
@@ -197,18 +198,16 @@ fn topology_labels(labels: &[String], path: &Path<'_>, report: &mut Report) {
 }
 
 fn distribute(list: &[Distribute], path: &Path<'_>, report: &mut Report) {
-    let mut sources: Vec<&str> = Vec::new();
+    let mut sources = Earlier::default();
     for (index, entry) in list.iter().enumerate() {
         let path = path.index(index);
-        locality(&entry.from, &sources, &path.field("from"), report);
-        sources.push(&entry.from);
+        locality(&entry.from, &mut sources, &path.field("from"), report);
         let to = path.field("to");
         let mut sum: u64 = 0;
-        let mut targets: Vec<&str> = Vec::new();
+        let mut targets = Earlier::default();
         for (target, weight) in &entry.to {
             let path = to.key(target);
-            locality(target, &targets, &path, report);
-            targets.push(target);
+            locality(target, &mut targets, &path, report);
             if !(1..=100).contains(weight) {
                 report.error(&path, format!("{weight} is not between 1 and 100"));
             }
@@ -220,8 +219,15 @@ fn distribute(list: &[Distribute], path: &Path<'_>, report: &mut Report) {
     }
 }
 
+/// Localities that stand before another.
+#[derive(Default)]
+struct Earlier<'a> {
+    texts: Vec<&'a str>,
+    places: Prefixes,
+}
+
 /// A locality `region/zone/subzone`, whose last part may be `*`, that overlaps with no earlier one.
-fn locality(text: &str, earlier: &[&str], path: &Path<'_>, report: &mut Report) {
+fn locality<'a>(text: &'a str, earlier: &mut Earlier<'a>, path: &Path<'_>, report: &mut Report) {
     let parts: Vec<&str> = text.split('/').collect();
     let (last, inner) = match parts.split_last() {
         Some((last, inner)) => (*last, inner),
@@ -239,21 +245,18 @@ fn locality(text: &str, earlier: &[&str], path: &Path<'_>, report: &mut Report) 
             format!("{text:?} is not a locality: region/zone/subzone, of which the last may be *"),
         );
     }
-    if let Some(other) = earlier.iter().find(|other| overlaps(other, text)) {
+    // A locality covers everything below it, whether it ends with `*` or not.
+    let mut place = text.strip_suffix('*').unwrap_or(text).to_owned();
+    if !place.is_empty() && !place.ends_with('/') {
+        place.push('/');
+    }
+    let other = earlier.places.of(&place);
+    if let Some(other) = other.or_else(|| earlier.places.longer(&place)) {
+        let other = earlier.texts[other];
         report.error(path, format!("{text:?} overlaps with {other:?}"));
     }
-}
-
-fn overlaps(a: &str, b: &str) -> bool {
-    let (mut a, mut b) = (a.split('/'), b.split('/'));
-    loop {
-        match (a.next(), b.next()) {
-            // A locality that ends here covers everything below it.
-            (None | Some("*"), _) | (_, None | Some("*")) => return true,
-            (Some(x), Some(y)) if x != y => return false,
-            _ => {}
-        }
-    }
+    earlier.places.insert(place, earlier.texts.len());
+    earlier.texts.push(text);
 }
 
 fn failover(list: &[Failover], path: &Path<'_>, report: &mut Report) {

@@ -1,6 +1,6 @@
 //! Names, numbers and addresses: the checks that every kind uses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -273,11 +273,10 @@ pub(super) fn export_to(
             entry.to_owned()
         }
     };
+    let mut seen = BTreeSet::new();
     for (index, entry) in list.iter().enumerate() {
         let path = path.index(index);
-        let is_again = list[..index]
-            .iter()
-            .any(|other| resolved(other) == resolved(entry));
+        let is_again = !seen.insert(resolved(entry));
         match entry.as_str() {
             _ if is_again => report.error(&path, format!("{entry:?} names a namespace twice")),
             "*" if list.len() > 1 => {

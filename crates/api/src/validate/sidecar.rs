@@ -1,5 +1,6 @@
 //! Rules of Sidecars.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use lateen_model::Protocol;
@@ -28,14 +29,12 @@ pub(super) fn check(spec: &Sidecar, _: Object<'_>, report: &mut Report) {
         names::selector(&selector.labels, &path, report);
     }
     let list = root.field("ingress");
+    let mut numbers = BTreeSet::new();
     for (index, listener) in spec.ingress.iter().enumerate() {
         let path = list.index(index);
         ingress(listener, &path, report);
         let number = listener.port.number;
-        if spec.ingress[..index]
-            .iter()
-            .any(|other| other.port.number == number)
-        {
+        if !numbers.insert(number) {
             report.error(
                 &path.field("port").field("number"),
                 format!("{number} is used twice"),
@@ -43,18 +42,15 @@ pub(super) fn check(spec: &Sidecar, _: Object<'_>, report: &mut Report) {
         }
     }
     let list = root.field("egress");
+    let mut places = BTreeSet::new();
     for (index, listener) in spec.egress.iter().enumerate() {
         let path = list.index(index);
         let is_last = index + 1 == spec.egress.len();
         egress(listener, is_last, &path, report);
-        if let Some(port) = &listener.port {
-            let is_same = |other: &EgressListener| {
-                other.bind == listener.bind
-                    && other.port.as_ref().is_some_and(|p| p.number == port.number)
-            };
-            if spec.egress[..index].iter().any(is_same) {
-                report.error(&path.field("port"), "another entry listens here");
-            }
+        if let Some(port) = &listener.port
+            && !places.insert((&listener.bind, port.number))
+        {
+            report.error(&path.field("port"), "another entry listens here");
         }
     }
     if let Some(policy) = &spec.outbound_traffic_policy {
@@ -192,6 +188,7 @@ fn hosts(list: &[String], path: &Path<'_>, report: &mut Report) {
             "needs at least one host, such as ./* or istio-system/*",
         );
     }
+    let mut seen = BTreeSet::new();
     for (index, text) in list.iter().enumerate() {
         let path = path.index(index);
         let Some((namespace, name)) = text.split_once('/') else {
@@ -213,7 +210,7 @@ fn hosts(list: &[String], path: &Path<'_>, report: &mut Report) {
         if name.parse::<IpAddr>().is_err() {
             report.check(&path, names::wildcard_host(name));
         }
-        if list[..index].contains(text) {
+        if !seen.insert(text) {
             report.warn(&path, format!("{text:?} is listed twice"));
         }
     }

@@ -2,6 +2,7 @@
 
 use lateen_model::HostPattern;
 
+use super::overlap::Hosts;
 use super::{header, http_action, http_match, names};
 use crate::object::Object;
 use crate::problem::{Path, Report};
@@ -36,8 +37,12 @@ pub(super) fn check(spec: &VirtualService, object: Object<'_>, report: &mut Repo
         http_rule(rule, is_delegate, is_mesh, &http.index(index), report);
     }
     let tls = root.field("tls");
+    let mut hosts = Hosts::default();
+    for (index, host) in spec.hosts.iter().enumerate() {
+        hosts.insert(&HostPattern::resolve(host, "", ""), index);
+    }
     for (index, rule) in spec.tls.iter().enumerate() {
-        tls_rule(rule, &spec.hosts, &tls.index(index), report);
+        tls_rule(rule, &hosts, &tls.index(index), report);
     }
     let tcp = root.field("tcp");
     for (index, rule) in spec.tcp.iter().enumerate() {
@@ -72,7 +77,7 @@ fn hosts(
     path: &Path<'_>,
     report: &mut Report,
 ) {
-    let mut seen: Vec<(usize, HostPattern)> = Vec::new();
+    let mut seen = Hosts::default();
     for (index, host) in spec.hosts.iter().enumerate() {
         let path = path.index(index);
         if host == "*" && is_mesh {
@@ -90,13 +95,11 @@ fn hosts(
         }
         // Short names are compared as written: all of them belong to the same namespace.
         let pattern = HostPattern::resolve(host, "", "");
-        for (other, earlier) in &seen {
-            if earlier.intersect(&pattern).is_some() {
-                let other = &spec.hosts[*other];
-                report.error(&path, format!("{host:?} overlaps with {other:?}"));
-            }
+        if let Some(other) = seen.overlapping(&pattern) {
+            let other = &spec.hosts[other];
+            report.error(&path, format!("{host:?} overlaps with {other:?}"));
         }
-        seen.push((index, pattern));
+        seen.insert(&pattern, index);
     }
 }
 
@@ -215,7 +218,7 @@ fn weights(weights: impl ExactSizeIterator<Item = i32>, path: &Path<'_>, report:
     }
 }
 
-fn tls_rule(rule: &TlsRoute, hosts: &[String], path: &Path<'_>, report: &mut Report) {
+fn tls_rule(rule: &TlsRoute, hosts: &Hosts, path: &Path<'_>, report: &mut Report) {
     let matches = path.field("match");
     if rule.matches.is_empty() {
         report.error(&matches, "needs at least one entry with sniHosts");
@@ -226,7 +229,7 @@ fn tls_rule(rule: &TlsRoute, hosts: &[String], path: &Path<'_>, report: &mut Rep
     l4_route(&rule.route, path, report);
 }
 
-fn tls_match(block: &TlsMatch, hosts: &[String], path: &Path<'_>, report: &mut Report) {
+fn tls_match(block: &TlsMatch, hosts: &Hosts, path: &Path<'_>, report: &mut Report) {
     let sni = path.field("sniHosts");
     if block.sni_hosts.is_empty() {
         report.error(&sni, "needs at least one name");
@@ -245,10 +248,7 @@ fn tls_match(block: &TlsMatch, hosts: &[String], path: &Path<'_>, report: &mut R
             continue;
         }
         let pattern = HostPattern::resolve(name, "", "");
-        let is_covered = hosts
-            .iter()
-            .any(|host| pattern.is_subset_of(&HostPattern::resolve(host, "", "")));
-        if !is_covered {
+        if hosts.covering(&pattern).is_none() {
             report.error(
                 &path,
                 format!("{name:?} is not among the hosts of the VirtualService"),
