@@ -567,6 +567,7 @@ fn hosts_that_are_looked_up_one_by_one_have_ports() {
         services(&lowered)[0].resolution,
         Resolution::DynamicDns(vec![(443, 8443)])
     );
+    assert_eq!(lowered.unsupported, [""; 0]);
 }
 
 #[test]

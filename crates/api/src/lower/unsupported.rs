@@ -67,9 +67,6 @@ pub(crate) fn fields(kind: &Kind, object: &Value) -> Vec<String> {
             for row in SERVICE_ENTRY {
                 collect(object, row, String::new(), &mut found);
             }
-            if object["spec"]["resolution"] == "DYNAMIC_DNS" {
-                found.push("spec.resolution".into());
-            }
         }
         "Sidecar" => {
             for row in SIDECAR {
