@@ -261,3 +261,28 @@ async fn only_metadata_is_sent_to_who_asks_for_no_more() {
     let list = api.list_metadata(&ListParams::default()).await.unwrap();
     assert_eq!(list.items.len(), 1);
 }
+
+#[tokio::test]
+async fn a_watch_from_a_revision_that_was_never_reached_is_told_to_list_again() {
+    let (_server, client) = server();
+    let api = maps(&client);
+    let future = api
+        .watch(&WatchParams::default(), "18446744073709551615")
+        .await;
+    match future.map(drop) {
+        Err(kube::Error::Api(status)) => {
+            assert_eq!((status.code, &*status.reason), (410, "Expired"))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_watch_that_asks_for_more_than_a_life_is_served() {
+    let (server, client) = server();
+    drop(server);
+    let path = format!("/api/v1/configmaps?watch=true&timeoutSeconds={}", i64::MAX);
+    let request = Request::get(path).body(Vec::new()).unwrap();
+    let events = client.request_events::<ConfigMap>(request).await;
+    assert!(events.is_ok());
+}

@@ -25,6 +25,9 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(30);
 /// The life of a watch whose client names none: Kubernetes' minimum.
 const DEFAULT_LIFE: Duration = Duration::from_secs(1800);
 
+/// The longest life of a watch, whatever its client asks for; clocks cannot count to the end of time.
+const LONGEST_LIFE: Duration = Duration::from_secs(86_400);
+
 struct Watch {
     core: Arc<Core>,
     call: Call,
@@ -44,7 +47,8 @@ pub(super) fn watch(core: &Arc<Core>, call: &mut Call) -> Result<Response<Body>,
     let life = life
         .and_then(|seconds| u64::try_from(seconds).ok())
         .filter(|seconds| *seconds > 0)
-        .map_or(DEFAULT_LIFE, Duration::from_secs);
+        .map_or(DEFAULT_LIFE, Duration::from_secs)
+        .min(LONGEST_LIFE);
     let asked = call.query.get("resourceVersion");
     let start = match asked {
         "" => 0,
@@ -54,6 +58,13 @@ pub(super) fn watch(core: &Arc<Core>, call: &mut Call) -> Result<Response<Body>,
             ))
         })?,
     };
+    let newest = core.store.revision();
+    if start > newest {
+        // It has seen a cluster that is no more. Nothing would reach it until this one is as old.
+        return Err(Failure::expired(format!(
+            "too large resource version: {start} (newest is {newest})"
+        )));
+    }
     let wants_bookmarks = call.query.flag("allowWatchBookmarks");
     let wants_initial = call.query.flag("sendInitialEvents");
     let has_no_initial = call.query.get("sendInitialEvents") == "false";
