@@ -15,6 +15,7 @@ pub mod h1_response_head;
 pub mod h2_frames;
 pub mod route_table;
 pub mod sniff;
+pub mod tls_session;
 
 use lateen_wire::corpus;
 
@@ -51,6 +52,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("dns", dns::seeds()),
         ("route_table", route_table::seeds()),
         ("h2_frames", h2_frames::seeds()),
+        ("tls_session", tls_session::seeds()),
     ]
 }
 
@@ -76,15 +78,20 @@ fn client_hellos() -> Vec<Vec<u8>> {
         .concat();
         [&[1, 0][..], &vector16(&body)].concat()
     };
-    let record = |payload: &[u8]| [&[22, 3, 1][..], &vector16(payload)].concat();
     let names = (1..=40).map(|length| vec![b'a'; length]);
     names
         .flat_map(|name| {
             let hello = hello(&name);
-            let split: Vec<u8> = hello.chunks(name.len()).flat_map(record).collect();
-            [record(&hello), split]
+            let split = hello.chunks(name.len());
+            let split: Vec<u8> = split.flat_map(|part| record(22, part)).collect();
+            [record(22, &hello), split]
         })
         .collect()
+}
+
+/// A record of TLS of this type.
+fn record(kind: u8, content: &[u8]) -> Vec<u8> {
+    [&[kind, 3, 1][..], &vector16(content)].concat()
 }
 
 /// Bytes after their length.
@@ -118,6 +125,7 @@ mod tests {
                     "dns" => super::dns::run(seed),
                     "route_table" => super::route_table::run(seed),
                     "h2_frames" => super::h2_frames::run(seed),
+                    "tls_session" => super::tls_session::run(seed),
                     other => panic!("{other} has seeds but is not run here"),
                 }
             }
