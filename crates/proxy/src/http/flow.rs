@@ -99,6 +99,11 @@ impl Flow {
         };
     }
 
+    /// How many bytes its storage has room for.
+    pub(super) fn held(&self) -> usize {
+        self.lead.capacity() + self.record.capacity()
+    }
+
     /// Sends `length` bytes after the first `head` ones of the source's buffer after the lead, and
     /// keeps them there.
     pub(super) fn start_kept(&mut self, head: usize, length: usize) {

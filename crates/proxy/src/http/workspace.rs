@@ -17,6 +17,10 @@ use crate::side::Side;
 /// How many idle workspaces a worker keeps; each holds a few KiB.
 const KEPT: usize = 256;
 
+/// How many bytes a workspace that is kept holds at most: heads of 60 KiB, of which there are
+/// several copies on the way, must not stay for ever because once there were many of them.
+const MOST_HELD: usize = 32 * 1024;
+
 /// The memory of one exchange.
 #[derive(Debug, Default)]
 pub struct Workspace {
@@ -85,6 +89,21 @@ impl Default for Id {
 // === impl Workspace ===
 
 impl Workspace {
+    /// How many bytes its storage has room for.
+    fn held(&self) -> usize {
+        let texts = [
+            &self.composed,
+            &self.normal,
+            &self.target,
+            &self.authority,
+            &self.streamed_head,
+            &self.cookie,
+            &self.values,
+        ];
+        let texts: usize = texts.iter().map(|text| text.capacity()).sum();
+        texts + self.snapshot.held() + self.to_upstream.held() + self.to_client.held()
+    }
+
     /// The request's head, wherever its bytes are.
     pub(super) fn request<'a>(&'a self, client: &'a Side) -> Request<'a> {
         self.request.view(head_bytes(&self.streamed_head, client))
@@ -128,7 +147,7 @@ impl Pool {
         workspace.tried.clear();
         workspace.snapshot.clear();
         let mut kept = self.0.borrow_mut();
-        if kept.len() < KEPT {
+        if kept.len() < KEPT && workspace.held() <= MOST_HELD {
             kept.push(workspace);
         }
     }
@@ -139,6 +158,25 @@ mod tests {
     use lateen_wire::h1::head::Limits;
 
     use super::*;
+
+    #[test]
+    fn what_has_become_large_is_not_kept() {
+        let pool = Pool::default();
+        for grow in [
+            (|it| &mut it.streamed_head) as fn(&mut Workspace) -> &mut Vec<u8>,
+            |it| &mut it.to_client.lead,
+            |it| &mut it.normal,
+        ] {
+            let mut workspace = pool.take();
+            grow(&mut workspace).reserve(60 * 1024);
+            pool.put(workspace);
+            assert!(pool.0.borrow().is_empty());
+        }
+        let mut workspace = pool.take();
+        workspace.to_client.lead.reserve(2048);
+        pool.put(workspace);
+        assert!(pool.take().to_client.lead.capacity() >= 2048);
+    }
 
     #[test]
     fn the_log_of_a_request_that_was_none_does_not_show_an_earlier_one() {

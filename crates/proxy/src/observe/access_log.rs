@@ -138,6 +138,11 @@ impl Snapshot {
         }
     }
 
+    /// How many bytes its storage has room for.
+    pub fn held(&self) -> usize {
+        self.text.capacity()
+    }
+
     /// Forgets it: the next exchange may never have a request.
     pub fn clear(&mut self) {
         self.text.clear();
