@@ -13,26 +13,26 @@ use crate::buffer::Pool;
 use crate::side::Side;
 use crate::transport::Read;
 
-/// Reads a response; answers whether its connection can be used again.
+/// Reads a response; answers its status, and whether its connection can be used again.
 pub(super) async fn discard(
     side: &mut Side,
     pool: &Pool,
     limits: &Limits,
     method: Method,
-) -> io::Result<Persistence> {
+) -> io::Result<(u16, Persistence)> {
     let mut head = Head::default();
     let asked = Asked {
         method,
         upgrade: None,
     };
-    let (body, persistence) = loop {
+    let (status, body, persistence) = loop {
         let parsed = head.parse(side.buffer.bytes(), limits, asked);
         if parsed.map_err(invalid)? == Progress::NeedMore {
             more(side, pool).await?;
             continue;
         }
         let response = head.view(side.buffer.bytes());
-        let found = (response.body(), response.persistence());
+        let found = (response.status(), response.body(), response.persistence());
         let is_interim = response.is_interim();
         side.buffer.consume(head.len());
         if !is_interim {
@@ -41,7 +41,7 @@ pub(super) async fn discard(
     };
     match body {
         Body::Empty => {}
-        Body::Tunnel => return Ok(Persistence::Close),
+        Body::Tunnel => return Ok((status, Persistence::Close)),
         Body::Length(length) => skip(side, pool, length).await?,
         Body::UntilClose => {
             while more(side, pool).await.is_ok() {
@@ -50,11 +50,13 @@ pub(super) async fn discard(
         }
         Body::Chunked => skip_chunks(side, pool).await?,
     }
-    Ok(if side.buffer.is_empty() {
+    let is_clean = side.buffer.is_empty();
+    let persistence = if is_clean {
         persistence
     } else {
         Persistence::Close
-    })
+    };
+    Ok((status, persistence))
 }
 
 async fn skip(side: &mut Side, pool: &Pool, mut left: u64) -> io::Result<()> {

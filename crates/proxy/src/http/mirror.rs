@@ -25,7 +25,7 @@ use crate::clock;
 use crate::connection::Origin;
 use crate::connection::rules::{Recipient, Rules};
 use crate::side::Side;
-use crate::upstream::Active;
+use crate::upstream::{Active, Connection};
 use crate::worker::Worker;
 
 /// How long a copy and its answer may take where the route has no timeout: a mirror must not pile
@@ -123,31 +123,38 @@ impl Copy {
         let request = link.recipient.permit(Counted::Request);
         let _request = request.ok_or_else(full)?;
         let _active = endpoint.map(|endpoint| Active::begin(&endpoint.load));
-        let mut connection = match links::checkout(worker, &link, false) {
-            Some(connection) => connection,
-            None => match Box::pin(links::open(worker, &link, None)).await {
-                Ok(connection) => connection,
-                Err(Failure::Overflow) => return Err(full()),
-                Err(_) => return Err(io::ErrorKind::ConnectionRefused.into()),
-            },
+        let opened = match links::checkout(worker, &link, false) {
+            Some(connection) => Ok(connection),
+            None => Box::pin(links::open(worker, &link, None)).await,
         };
+        let answered = match opened {
+            Ok(connection) => self.exchange(&link, connection).await,
+            Err(Failure::Overflow) => return Err(full()),
+            Err(_) => Err(io::ErrorKind::ConnectionRefused.into()),
+        };
+        if let (Recipient::Cluster(cluster), Some(endpoint)) = (link.recipient, endpoint) {
+            let status = answered.as_ref().ok();
+            let outcome = status.map_or(Outcome::Failed, |status| Outcome::Answered(*status));
+            cluster.record(endpoint, outcome, clock::millis(clock::now()));
+        }
+        answered.map(drop)
+    }
+
+    /// Sends the copy on a connection and reads the answer, of which the status is left.
+    async fn exchange(&self, link: &Link<'_>, mut connection: Box<Connection>) -> io::Result<u16> {
+        let worker = &self.worker;
         connection.served += 1;
-        let sent = exchange(worker, &mut connection.side, self).await;
-        if let (Recipient::Cluster(cluster), Some(endpoint), Err(_)) =
-            (link.recipient, endpoint, &sent)
-        {
-            cluster.record(endpoint, Outcome::Failed, clock::millis(clock::now()));
-        }
-        if let Ok(Persistence::KeepAlive) = sent {
-            links::checkin(worker, &link, connection, clock::now());
+        let answered = exchange(worker, &mut connection.side, self).await;
+        if let Ok((_, Persistence::KeepAlive)) = answered {
+            links::checkin(worker, link, connection, clock::now());
         } else {
-            links::close(worker, &link, connection);
+            links::close(worker, link, connection);
         }
-        sent.map(drop)
+        answered.map(|(status, _)| status)
     }
 }
 
-async fn exchange(worker: &Worker, side: &mut Side, copy: &Copy) -> io::Result<Persistence> {
+async fn exchange(worker: &Worker, side: &mut Side, copy: &Copy) -> io::Result<(u16, Persistence)> {
     let mut sent = 0;
     while sent < copy.bytes.len() {
         let piece = [IoSlice::new(&copy.bytes[sent..])];

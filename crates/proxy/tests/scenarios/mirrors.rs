@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use lateen_model::destination::PortPolicy;
 use lateen_model::http::{HttpRule, Mirror};
+use lateen_model::pool::OutlierDetection;
 use lateen_model::{Percent, Protocol};
 
 use crate::resources;
@@ -225,5 +227,45 @@ fn a_route_without_a_timeout_is_mirrored() {
         copy.serve(OK).await;
         tokio::task::yield_now().await;
         assert_eq!(world.worker.activity.unmirrored.get(), 0);
+    });
+}
+
+#[test]
+fn a_mirror_that_answers_with_errors_is_left_out_for_a_while() {
+    run(async || {
+        let mut world = world(vec![mirror("copy", Percent::ALL)]);
+        world.policy(
+            "copy",
+            PortPolicy {
+                outlier_detection: Some(OutlierDetection {
+                    consecutive_5xx: 2,
+                    consecutive_gateway_errors: 0,
+                    splits_local_origin: false,
+                    consecutive_local_origin: 0,
+                    error_codes: vec![],
+                    interval: Duration::from_secs(10),
+                    base_ejection_time: Duration::from_secs(30),
+                    max_ejection: Percent::ALL,
+                    min_health: Percent::ZERO,
+                }),
+                ..PortPolicy::default()
+            },
+        );
+        let mut client = world.client();
+        client.say(GET).await;
+        let (mut web, mut copy) = both(&world).await;
+        for (at, status) in [500, 200, 500, 500].into_iter().enumerate() {
+            if at > 0 {
+                client.say(GET).await;
+            }
+            copy.serve(answer(status)).await;
+            web.serve(OK).await;
+            client.hear_message("ok").await;
+            assert_eq!(world.worker.activity.unmirrored.get(), 0);
+        }
+        client.say(GET).await;
+        web.serve(OK).await;
+        client.hear_message("ok").await;
+        assert_eq!(world.worker.activity.unmirrored.get(), 1);
     });
 }
