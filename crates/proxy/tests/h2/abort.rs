@@ -2,10 +2,10 @@
 
 use h2::Reason;
 use lateen_model::Protocol;
-use lateen_model::destination::PortPolicy;
-use lateen_model::pool::{ConnectionPool, HttpPool, TcpPool};
+use lateen_model::pool::HttpPool;
 
 use crate::peers::{Client, Server, get, piece, request, reset, reset_of, say, soon, status};
+use crate::resources::{one_connection, pools};
 use crate::translate::gateway;
 use crate::world::run;
 
@@ -36,18 +36,7 @@ fn a_client_that_resets_its_stream_ends_the_upstreams_exchange() {
 fn a_client_that_resets_its_stream_does_not_wait_for_a_connection() {
     run(async || {
         let mut world = gateway(Protocol::Http);
-        let tcp = TcpPool {
-            max_connections: Some(1),
-            ..TcpPool::default()
-        };
-        let http = HttpPool::default();
-        world.policy(
-            "web",
-            PortPolicy {
-                connection_pool: Some(ConnectionPool { tcp, http }),
-                ..PortPolicy::default()
-            },
-        );
+        world.policy("web", pools(one_connection(), HttpPool::default()));
         let mut client = Client::new(world.client()).await;
         let (_first, _) = client.open(get("/first"), true).await;
         let mut web = world.upstream().await;

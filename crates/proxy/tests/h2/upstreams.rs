@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use lateen_model::Protocol;
-use lateen_model::destination::PortPolicy;
-use lateen_model::pool::{ConnectionPool, H2Keepalive, HttpPool, TcpPool};
+use lateen_model::pool::{H2Keepalive, HttpPool, TcpPool};
 
 use crate::peers::{Client, Server, get, piece, request, say, soon, status};
-use crate::resources;
+use crate::resources::{self, pools};
 use crate::translate::gateway;
 use crate::world::{World, run};
 
@@ -62,14 +61,7 @@ fn another_connection_is_opened_when_the_upstreams_limit_is_reached() {
 /// A gateway whose policy for the service has these limits.
 fn limited(http: HttpPool) -> World {
     let mut world = gateway(Protocol::Http2);
-    let policy = PortPolicy {
-        connection_pool: Some(ConnectionPool {
-            tcp: TcpPool::default(),
-            http,
-        }),
-        ..PortPolicy::default()
-    };
-    world.apply(resources::destination_rule("web", policy));
+    world.policy("web", pools(TcpPool::default(), http));
     world
 }
 
@@ -273,14 +265,7 @@ fn a_policy_limits_the_streams_to_its_own_workload() {
             max_concurrent_streams: Some(1),
             ..HttpPool::default()
         };
-        let policy = PortPolicy {
-            connection_pool: Some(ConnectionPool {
-                tcp: TcpPool::default(),
-                http,
-            }),
-            ..PortPolicy::default()
-        };
-        world.apply(resources::destination_rule("app", policy));
+        world.policy("app", pools(TcpPool::default(), http));
         let mut client = Client::new(world.caller(9000)).await;
         let mut held = Vec::new();
         let mut apps = Vec::new();

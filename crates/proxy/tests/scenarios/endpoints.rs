@@ -9,29 +9,14 @@ use lateen_model::balancer::{
 use lateen_model::destination::PortPolicy;
 use lateen_model::endpoint::Health;
 use lateen_model::http::HttpRule;
-use lateen_model::pool::OutlierDetection;
 use lateen_model::retry::Retries;
-use lateen_model::{Percent, Protocol, SocketAddress};
+use lateen_model::{Protocol, SocketAddress};
 
-use crate::resources;
+use crate::resources::{self, detection};
 use crate::world::{GET, OK, Peer, World, answer, field, run, to};
 
 const TWO: [&str; 2] = ["10.0.1.1", "10.0.1.2"];
 const MANY: [&str; 5] = ["10.0.1.1", "10.0.1.2", "10.0.1.3", "10.0.1.4", "10.0.1.5"];
-
-fn detection() -> OutlierDetection {
-    OutlierDetection {
-        consecutive_5xx: 2,
-        consecutive_gateway_errors: 0,
-        splits_local_origin: false,
-        consecutive_local_origin: 0,
-        error_codes: vec![],
-        interval: Duration::from_secs(10),
-        base_ejection_time: Duration::from_secs(30),
-        max_ejection: Percent::ALL,
-        min_health: Percent::ZERO,
-    }
-}
 
 fn world(endpoints: &[&str], policy: PortPolicy) -> World {
     let mut world = World::gateway();

@@ -39,11 +39,6 @@ fn world(fault: Fault) -> World {
     world
 }
 
-fn requests(world: &World, code: &str, flags: &str) -> Option<u64> {
-    let labels = [("response_code", code), ("response_flags", flags)];
-    world.metric("istio_requests_total", &labels)
-}
-
 #[test]
 fn an_abort_is_answered_in_place_of_the_upstream() {
     run(async || {
@@ -55,7 +50,7 @@ fn an_abort_is_answered_in_place_of_the_upstream() {
             assert_eq!(body, "fault filter abort");
         }
         assert_eq!(world.dialled(), 0);
-        assert_eq!(requests(&world, "418", "FI"), Some(2));
+        assert_eq!(world.requests("418", "FI"), Some(2));
     });
 }
 
@@ -92,7 +87,7 @@ fn a_delay_comes_before_the_request_and_outside_of_its_timeout() {
         assert_eq!(begun.elapsed().as_secs(), 2);
         web.serve(OK).await;
         client.hear_message("ok").await;
-        assert_eq!(requests(&world, "200", "DI"), Some(1));
+        assert_eq!(world.requests("200", "DI"), Some(1));
     });
 }
 
@@ -107,7 +102,7 @@ fn a_delay_comes_before_an_abort() {
         let (head, _) = world.client().ask(GET).await;
         assert!(head.starts_with("HTTP/1.1 503"), "{head}");
         assert_eq!(begun.elapsed().as_secs(), 2);
-        assert_eq!(requests(&world, "503", "DI,FI"), Some(1));
+        assert_eq!(world.requests("503", "DI,FI"), Some(1));
     });
 }
 
@@ -124,7 +119,7 @@ fn faults_take_their_share_of_the_requests() {
         world.upstream().await.serve(OK).await;
         client.hear_message("ok").await;
         assert_eq!(begun.elapsed().as_millis(), 0);
-        assert_eq!(requests(&world, "200", "-"), Some(1));
+        assert_eq!(world.requests("200", "-"), Some(1));
     });
     run(async || {
         let world = world(abort(

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use lateen_decide::Counted;
 use lateen_model::Protocol;
-use lateen_model::destination::PortPolicy;
 use lateen_model::http::HttpRule;
-use lateen_model::pool::{ConnectionPool, HttpPool, TcpPool};
+use lateen_model::pool::{HttpPool, TcpPool};
 use lateen_model::proxy::Role;
 use lateen_proxy::names::Names;
 use lateen_proxy::observe::access_log::{Sink, Writer};
@@ -16,6 +15,7 @@ use lateen_proxy::settings::Timeouts;
 use lateen_proxy::worker::{Shared, Worker};
 use tokio::time::Instant;
 
+use crate::resources::{one_connection, pools};
 use crate::world::{GET, OK, World, field, run, to};
 
 fn world(tcp: TcpPool, http: HttpPool) -> World {
@@ -23,27 +23,8 @@ fn world(tcp: TcpPool, http: HttpPool) -> World {
     world
         .service("web", Protocol::Http, &["10.0.1.1"])
         .rule(to("web"))
-        .policy("web", policy(tcp, http));
+        .policy("web", pools(tcp, http));
     world
-}
-
-fn policy(tcp: TcpPool, http: HttpPool) -> PortPolicy {
-    PortPolicy {
-        connection_pool: Some(ConnectionPool { tcp, http }),
-        ..PortPolicy::default()
-    }
-}
-
-fn one_connection() -> TcpPool {
-    TcpPool {
-        max_connections: Some(1),
-        ..TcpPool::default()
-    }
-}
-
-fn requests(world: &World, code: &str, flags: &str) -> Option<u64> {
-    let labels = [("response_code", code), ("response_flags", flags)];
-    world.metric("istio_requests_total", &labels)
 }
 
 #[test]
@@ -60,7 +41,7 @@ fn a_connection_has_the_time_of_its_cluster_to_be_made() {
         assert!(head.starts_with("HTTP/1.1 503"), "{head}");
         let elapsed = begun.elapsed().as_millis();
         assert!((600..1000).contains(&elapsed), "three attempts: {elapsed}");
-        assert_eq!(requests(&world, "503", "UF,URX"), Some(1));
+        assert_eq!(world.requests("503", "UF,URX"), Some(1));
     });
 }
 
@@ -225,7 +206,7 @@ fn no_more_requests_wait_than_may() {
         assert!(head.starts_with("HTTP/1.1 503"), "{head}");
         assert_eq!(field(&head, "x-envoy-overloaded"), Some("true"));
         assert!(body.ends_with("reset reason: overflow"), "{body}");
-        assert_eq!(requests(&world, "503", "UO"), Some(1));
+        assert_eq!(world.requests("503", "UO"), Some(1));
         web.say(OK).await;
         first.hear_message("ok").await;
         web.serve(OK).await;
@@ -247,7 +228,7 @@ fn no_more_requests_are_under_way_than_may_be() {
         web.hear_head().await;
         let (head, _) = world.client().ask(GET).await;
         assert_eq!(field(&head, "x-envoy-overloaded"), Some("true"));
-        assert_eq!(requests(&world, "503", "UO"), Some(1));
+        assert_eq!(world.requests("503", "UO"), Some(1));
         web.say(OK).await;
         first.hear_message("ok").await;
         first.say(GET).await;
@@ -369,7 +350,7 @@ fn connections_that_are_carried_as_bytes_have_the_same_limit() {
         let mut world = World::sidecar();
         world
             .service("db", Protocol::Tcp, &["10.0.1.9"])
-            .policy("db", policy(one_connection(), HttpPool::default()));
+            .policy("db", pools(one_connection(), HttpPool::default()));
         let mut first = world.application("10.96.0.2:80");
         first.say("hello").await;
         let mut db = world.upstream().await;
@@ -400,7 +381,7 @@ fn a_connection_that_is_carried_as_bytes_has_the_time_of_its_cluster_to_be_made(
         };
         world
             .service("db", Protocol::Tcp, &["10.0.1.9"])
-            .policy("db", policy(tcp, HttpPool::default()));
+            .policy("db", pools(tcp, HttpPool::default()));
         world.silence("10.0.1.9:9080");
         let begun = Instant::now();
         let mut client = world.application("10.96.0.2:80");
@@ -419,7 +400,7 @@ fn a_connection_that_is_carried_as_bytes_is_closed_after_the_time_without_any() 
         };
         world
             .service("db", Protocol::Tcp, &["10.0.1.9"])
-            .policy("db", policy(tcp, HttpPool::default()));
+            .policy("db", pools(tcp, HttpPool::default()));
         let mut client = world.application("10.96.0.2:80");
         client.say("hello").await;
         let mut db = world.upstream().await;
@@ -454,11 +435,11 @@ fn the_idle_time_of_a_rule_holds_whatever_the_proxys_own_is() {
         };
         world.service("db", Protocol::Tcp, &["10.0.1.9"]).policy(
             "db",
-            policy(of(Duration::from_secs(7200)), HttpPool::default()),
+            pools(of(Duration::from_secs(7200)), HttpPool::default()),
         );
         world
             .service("log", Protocol::Tcp, &["10.0.1.8"])
-            .policy("log", policy(of(Duration::ZERO), HttpPool::default()));
+            .policy("log", pools(of(Duration::ZERO), HttpPool::default()));
         let mut client = world.application("10.96.0.2:80");
         client.say("hello").await;
         let mut db = world.upstream().await;
@@ -487,7 +468,7 @@ fn a_connection_that_is_carried_as_bytes_gets_no_older_than_it_may() {
         };
         world
             .service("db", Protocol::Tcp, &["10.0.1.9"])
-            .policy("db", policy(tcp, HttpPool::default()));
+            .policy("db", pools(tcp, HttpPool::default()));
         let mut client = world.application("10.96.0.2:80");
         client.say("0").await;
         let mut db = world.upstream().await;

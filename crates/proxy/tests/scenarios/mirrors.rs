@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use lateen_model::destination::PortPolicy;
 use lateen_model::http::{HttpRule, Mirror};
-use lateen_model::pool::OutlierDetection;
 use lateen_model::{Percent, Protocol};
 
 use crate::resources;
@@ -237,17 +236,7 @@ fn a_mirror_that_answers_with_errors_is_left_out_for_a_while() {
         world.policy(
             "copy",
             PortPolicy {
-                outlier_detection: Some(OutlierDetection {
-                    consecutive_5xx: 2,
-                    consecutive_gateway_errors: 0,
-                    splits_local_origin: false,
-                    consecutive_local_origin: 0,
-                    error_codes: vec![],
-                    interval: Duration::from_secs(10),
-                    base_ejection_time: Duration::from_secs(30),
-                    max_ejection: Percent::ALL,
-                    min_health: Percent::ZERO,
-                }),
+                outlier_detection: Some(resources::detection()),
                 ..PortPolicy::default()
             },
         );

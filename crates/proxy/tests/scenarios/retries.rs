@@ -36,11 +36,6 @@ fn world(endpoints: &[&str], retries: Retries) -> World {
     world
 }
 
-fn requests(world: &World, code: &str, flags: &str) -> Option<u64> {
-    let labels = [("response_code", code), ("response_flags", flags)];
-    world.metric("istio_requests_total", &labels)
-}
-
 #[test]
 fn an_answer_that_is_worth_another_attempt_never_reaches_the_client() {
     run(async || {
@@ -55,7 +50,7 @@ fn an_answer_that_is_worth_another_attempt_never_reaches_the_client() {
         let (head, body) = client.hear_response().await;
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
         assert_eq!(body, "ok");
-        assert_eq!(requests(&world, "200", "-"), Some(1));
+        assert_eq!(world.requests("200", "-"), Some(1));
     });
 }
 
@@ -71,7 +66,7 @@ fn when_attempts_run_out_the_last_answer_is_sent_on() {
         let (head, body) = client.hear_response().await;
         assert!(head.starts_with("HTTP/1.1 502"), "{head}");
         assert_eq!(body, "no");
-        assert_eq!(requests(&world, "502", "URX"), Some(1));
+        assert_eq!(world.requests("502", "URX"), Some(1));
     });
 }
 
@@ -156,7 +151,7 @@ fn a_connection_that_cannot_be_made_is_tried_elsewhere_by_default() {
         world.refuse("10.0.1.2:9080");
         let (head, _) = world.client().ask(GET).await;
         assert!(head.starts_with("HTTP/1.1 503"), "{head}");
-        assert_eq!(requests(&world, "503", "UF,URX"), Some(1));
+        assert_eq!(world.requests("503", "UF,URX"), Some(1));
     });
 }
 
@@ -168,7 +163,7 @@ fn zero_attempts_turn_retries_off() {
         world.refuse("10.0.1.2:9080");
         world.client().ask(GET).await;
         assert_eq!(world.dialled(), 1);
-        assert_eq!(requests(&world, "503", "UF"), Some(1));
+        assert_eq!(world.requests("503", "UF"), Some(1));
     });
 }
 
@@ -222,11 +217,11 @@ fn the_application_is_asked_again_only_if_it_cannot_have_seen_the_request() {
         let (head, _) = caller.hear_response().await;
         assert!(head.starts_with("HTTP/1.1 503"), "{head}");
         assert_eq!(world.dialled(), 1);
-        assert_eq!(requests(&world, "503", "UC"), Some(1));
+        assert_eq!(world.requests("503", "UC"), Some(1));
         world.refuse("10.0.0.1:8080");
         caller.ask(GET).await;
         assert_eq!(world.dialled(), 4);
-        assert_eq!(requests(&world, "503", "UF,URX"), Some(1));
+        assert_eq!(world.requests("503", "UF,URX"), Some(1));
     });
 }
 
@@ -265,7 +260,7 @@ fn an_attempt_has_a_time_of_its_own() {
         let (head, body) = client.hear_response().await;
         assert!(head.starts_with("HTTP/1.1 504"), "{head}");
         assert_eq!(body, "upstream request timeout");
-        assert_eq!(requests(&world, "504", "UT,URX"), Some(1));
+        assert_eq!(world.requests("504", "UT,URX"), Some(1));
     });
 }
 
@@ -326,7 +321,7 @@ fn a_body_that_is_whole_is_sent_again() {
             web.say(response).await;
         }
         client.hear_message("ok").await;
-        assert_eq!(requests(&world, "200", "-"), Some(1));
+        assert_eq!(world.requests("200", "-"), Some(1));
     });
 }
 
@@ -454,7 +449,7 @@ fn no_more_retries_are_under_way_than_the_cluster_allows() {
         other.serve(answer(500)).await;
         let (head, _) = second.hear_response().await;
         assert!(head.starts_with("HTTP/1.1 500"), "{head}");
-        assert_eq!(requests(&world, "500", "URX"), Some(1));
+        assert_eq!(world.requests("500", "URX"), Some(1));
         web.say(OK).await;
         first.hear_message("ok").await;
     });
@@ -555,7 +550,7 @@ fn a_rule_without_retries_takes_those_of_the_mesh() {
             drop(web);
         }
         assert!(client.hear_head().await.starts_with("HTTP/1.1 503"));
-        assert_eq!(requests(&world, "503", "UC,URX"), Some(1));
+        assert_eq!(world.requests("503", "UC,URX"), Some(1));
     });
 }
 

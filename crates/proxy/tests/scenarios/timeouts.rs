@@ -26,11 +26,6 @@ fn limited() -> HttpRule {
     }
 }
 
-fn requests(world: &World, code: &str, flags: &str) -> Option<u64> {
-    let labels = [("response_code", code), ("response_flags", flags)];
-    world.metric("istio_requests_total", &labels)
-}
-
 #[test]
 fn a_request_without_an_answer_in_time_is_504() {
     run(async || {
@@ -49,7 +44,7 @@ fn a_request_without_an_answer_in_time_is_504() {
         assert_eq!(body, "upstream request timeout");
         assert_eq!(begun.elapsed().as_secs(), 1);
         web.hear_end().await;
-        assert_eq!(requests(&world, "504", "UT"), Some(1));
+        assert_eq!(world.requests("504", "UT"), Some(1));
         // The client's connection serves on.
         client.say(GET).await;
         world.upstream().await.serve(OK).await;
@@ -70,7 +65,7 @@ fn a_response_that_is_under_way_is_cut_off() {
         client.hear("part").await;
         client.hear_end().await;
         web.hear_end().await;
-        assert_eq!(requests(&world, "200", "UT"), Some(1));
+        assert_eq!(world.requests("200", "UT"), Some(1));
     });
 }
 
@@ -95,7 +90,7 @@ fn the_timeout_of_the_route_covers_all_attempts_and_their_pauses() {
         assert!(head.starts_with("HTTP/1.1 504"), "{head}");
         assert_eq!(begun.elapsed().as_millis(), 1000);
         assert!(world.dialled() > 2);
-        assert_eq!(requests(&world, "504", "UT"), Some(1));
+        assert_eq!(world.requests("504", "UT"), Some(1));
     });
 }
 

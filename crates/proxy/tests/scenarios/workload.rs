@@ -3,41 +3,20 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use lateen_model::destination::PortPolicy;
 use lateen_model::pool::{ConnectionPool, HttpPool, TcpPool};
 use lateen_model::proxy::Role;
 use lateen_model::{Body, Protocol, SocketAddress};
 use tokio::time::Instant;
 
-use crate::resources;
+use crate::resources::{self, one_connection, pools};
 use crate::world::{GET, OK, OWN, World, field, run};
 
 /// A sidecar whose application is the service `app`, of which this is the policy.
 fn world(tcp: TcpPool, http: HttpPool) -> World {
     let mut world = World::sidecar();
     world.apply(resources::service("app", Protocol::Http));
-    let policy = PortPolicy {
-        connection_pool: Some(ConnectionPool { tcp, http }),
-        ..PortPolicy::default()
-    };
-    world.policy("app", policy);
+    world.policy("app", pools(tcp, http));
     world
-}
-
-fn one_connection() -> TcpPool {
-    TcpPool {
-        max_connections: Some(1),
-        ..TcpPool::default()
-    }
-}
-
-fn requests(world: &World, code: &str, flags: &str) -> Option<u64> {
-    let labels = [
-        ("reporter", "destination"),
-        ("response_code", code),
-        ("response_flags", flags),
-    ];
-    world.metric("istio_requests_total", &labels)
 }
 
 #[test]
@@ -56,7 +35,7 @@ fn no_more_requests_are_under_way_than_may_be() {
         assert!(head.starts_with("HTTP/1.1 503"), "{head}");
         assert_eq!(field(&head, "x-envoy-overloaded"), Some("true"));
         assert!(body.ends_with("reset reason: overflow"), "{body}");
-        assert_eq!(requests(&world, "503", "UO"), Some(1));
+        assert_eq!(world.requests("503", "UO"), Some(1));
         // Another port has limits of its own.
         let mut other = world.caller(9000);
         other.say(GET).await;
@@ -88,13 +67,13 @@ fn a_request_waits_for_a_connection_and_no_more_of_them_than_may() {
         let (head, _) = world.caller(8080).ask(GET).await;
         assert!(head.starts_with("HTTP/1.1 503"), "{head}");
         assert_eq!(field(&head, "x-envoy-overloaded"), Some("true"));
-        assert_eq!(requests(&world, "503", "UO"), Some(1));
+        assert_eq!(world.requests("503", "UO"), Some(1));
         app.say(OK).await;
         first.hear_message("ok").await;
         assert!(app.serve(OK).await.starts_with("GET /second"));
         second.hear_message("ok").await;
         assert_eq!(world.dialled(), 1);
-        assert_eq!(requests(&world, "200", "-"), Some(2));
+        assert_eq!(world.requests("200", "-"), Some(2));
     });
 }
 
@@ -128,7 +107,7 @@ fn limits_of_the_workload_itself_are_in_place_of_those_of_its_service() {
         }
         let (head, _) = world.caller(8080).ask(GET).await;
         assert!(head.starts_with("HTTP/1.1 503"), "{head}");
-        assert_eq!(requests(&world, "503", "UO"), Some(1));
+        assert_eq!(world.requests("503", "UO"), Some(1));
         for (client, app) in &mut waiting {
             app.say(OK).await;
             client.hear_message("ok").await;

@@ -300,6 +300,12 @@ impl World {
         self.network.silent.borrow_mut().push(address);
     }
 
+    /// How many requests were answered so, by status and flags.
+    pub(crate) fn requests(&self, code: &str, flags: &str) -> Option<u64> {
+        let labels = [("response_code", code), ("response_flags", flags)];
+        self.metric("istio_requests_total", &labels)
+    }
+
     /// The value of the first series of a metric that has all of these labels.
     pub(crate) fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
         let text = self.registry.render();

@@ -1,17 +1,19 @@
 //! Configuration as the control plane would send it, for tests.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use lateen_model::destination::{DestinationRule, PortPolicy, TrafficPolicy};
 use lateen_model::endpoint::{Endpoint, Endpoints, Health};
 use lateen_model::gateway::{Gateway, Server, ServerHost};
 use lateen_model::http::{HeaderRules, HttpAction, HttpRule};
+use lateen_model::pool::{ConnectionPool, HttpPool, OutlierDetection, TcpPool};
 use lateen_model::proxy::{InboundPort, Proxy, Role};
 use lateen_model::route::{Destination, GatewayRef, VirtualService, WeightedDestination};
 use lateen_model::service::{ExportTo, Registry, Resolution, Service, ServiceKey, ServicePort};
 use lateen_model::{
-    Address, Body, Host, HostPattern, Labels, Protocol, Resource, ResourceName, SocketAddress,
-    Source,
+    Address, Body, Host, HostPattern, Labels, Percent, Protocol, Resource, ResourceName,
+    SocketAddress, Source,
 };
 
 /// The service of this name in the namespace `default`.
@@ -219,4 +221,35 @@ pub(crate) fn destination_rule(service: &str, port_default: PortPolicy) -> Resou
             subsets: vec![],
         }),
     )
+}
+
+/// A policy of these pools.
+pub(crate) fn pools(tcp: TcpPool, http: HttpPool) -> PortPolicy {
+    PortPolicy {
+        connection_pool: Some(ConnectionPool { tcp, http }),
+        ..PortPolicy::default()
+    }
+}
+
+/// One connection at most.
+pub(crate) fn one_connection() -> TcpPool {
+    TcpPool {
+        max_connections: Some(1),
+        ..TcpPool::default()
+    }
+}
+
+/// Endpoints are out for half a minute after two errors in a row, all of them if it must be.
+pub(crate) fn detection() -> OutlierDetection {
+    OutlierDetection {
+        consecutive_5xx: 2,
+        consecutive_gateway_errors: 0,
+        splits_local_origin: false,
+        consecutive_local_origin: 0,
+        error_codes: vec![],
+        interval: Duration::from_secs(10),
+        base_ejection_time: Duration::from_secs(30),
+        max_ejection: Percent::ALL,
+        min_health: Percent::ZERO,
+    }
 }
