@@ -42,16 +42,18 @@ impl<'p> Link<'p> {
     }
 
     /// Answers whether a connection may carry another exchange.
-    fn takes_more(&self, worker: &Worker, connection: &Connection) -> bool {
+    fn takes_more(&self, connection: &Connection) -> bool {
         let most = self.recipient.policy().max_requests_per_connection;
         most.map_or(u32::MAX, NonZeroU32::get) > connection.served
-            && !(connection.permit.is_some() && self.is_owed(worker, connection))
     }
 
     /// Answers whether a connection should be given up for a request of another worker, which cannot
     /// have it but can open one in its place: always if none of this worker waits for it, and now
     /// and then if some do.
     fn is_owed(&self, worker: &Worker, connection: &Connection) -> bool {
+        if connection.permit.is_none() {
+            return false;
+        }
         let own = worker.pools.waiting(self.key.owner);
         self.recipient.usage().awaiting() > own
             && (own == 0 || connection.served.is_multiple_of(TURNS))
@@ -80,7 +82,10 @@ pub(super) fn checkin(
     mut connection: Box<Connection>,
     now: Instant,
 ) {
-    if link.takes_more(worker, &connection) {
+    if link.is_owed(worker, &connection) {
+        // Nobody of this worker is woken: they would be there first.
+        connection.side.buffer.discard(&worker.buffers);
+    } else if link.takes_more(&connection) {
         connection.side.buffer.release(&worker.buffers);
         worker.pools.checkin(&link.key, connection, now);
     } else {

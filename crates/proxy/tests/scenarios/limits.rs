@@ -170,6 +170,35 @@ fn an_idle_connection_of_another_worker_makes_room() {
 }
 
 #[test]
+fn a_worker_with_a_queue_does_not_keep_the_only_connection_for_ever() {
+    run(async || {
+        let mut world = world(one_connection(), HttpPool::default());
+        let mut queue: Vec<_> = (0..100).map(|_| world.client()).collect();
+        for client in &mut queue {
+            client.say(GET).await;
+        }
+        let mut web = world.upstream().await;
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        world.worker = another(&world);
+        let mut other = world.client();
+        other.say("GET /other HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let mut served = 0;
+        while served < 100 {
+            if web.hear_head().await.starts_with("GET /other ") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            web.say(OK).await;
+            served += 1;
+            if served % 16 == 0 {
+                web = world.upstream().await;
+            }
+        }
+        assert!((16..100).contains(&served), "{served} came first");
+    });
+}
+
+#[test]
 fn an_idle_connection_to_another_endpoint_makes_room() {
     run(async || {
         let mut world = world(one_connection(), HttpPool::default());
