@@ -233,9 +233,21 @@ impl Publisher {
         count(&mut lock(&self.shared.stats));
     }
 
-    /// Counts an answer and wakes who watches refusals.
-    pub(super) fn answered(&self, answered: &Answered, had_refusals: bool, now: Instant) {
-        let changed_at = self.shared.changed.borrow().at;
+    /// When something changed last.
+    pub(super) fn changed_at(&self) -> Instant {
+        self.shared.changed.borrow().at
+    }
+
+    /// Counts an answer and wakes who watches refusals. `converged` is the last change that the
+    /// proxy is known to have.
+    pub(super) fn answered(
+        &self,
+        answered: &Answered,
+        had_refusals: bool,
+        now: Instant,
+        converged: &mut Instant,
+    ) {
+        let changed_at = self.changed_at();
         match answered {
             Answered::Nothing => {}
             Answered::Ack { sent, .. } => {
@@ -244,8 +256,10 @@ impl Publisher {
                 }
                 self.count(|stats| {
                     stats.acknowledgement.observe(now - *sent);
-                    // A proxy that has the last change has converged on it.
-                    if changed_at <= *sent {
+                    // A proxy that has the last change has converged on it, once: what it asks for
+                    // later has nothing to do with the change.
+                    if changed_at <= *sent && *converged < changed_at {
+                        *converged = changed_at;
                         stats.convergence.observe(now - changed_at);
                     }
                 });
@@ -274,4 +288,34 @@ impl Drop for Registration {
 /// Locks; a panic elsewhere must not stop every proxy, and no state is left half written.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_change_counts_once_for_each_proxy() {
+        let publisher = Publisher::new();
+        let mut converged = publisher.changed_at();
+        let mut ack = |after: u64| {
+            let sent = publisher.changed_at() + Duration::from_millis(after);
+            let kind = Kind::Workload;
+            let now = sent + Duration::from_millis(5);
+            publisher.answered(&Answered::Ack { kind, sent }, false, now, &mut converged);
+            let convergence = publisher.stats().convergence;
+            (convergence.count(), convergence.sum())
+        };
+        // What a proxy is sent when it connects is no change.
+        assert_eq!(ack(0), (0, 0.0));
+        publisher.apply([Change::View {
+            namespace: "a".into(),
+            name: "b".into(),
+            view: Some(super::super::cache::View::default()),
+        }]);
+        assert_eq!(ack(0), (1, 0.005));
+        assert_eq!(ack(3_600_000), (1, 0.005));
+    }
 }

@@ -50,6 +50,8 @@ struct Session {
     changed: watch::Receiver<Changed>,
     /// When the client has to prove again who it is.
     ends: Option<Instant>,
+    /// The last change that the proxy is known to have; those before it came do not count.
+    converged: Instant,
 }
 
 type Responses = Pin<Box<dyn Stream<Item = Result<DeltaDiscoveryResponse, Status>> + Send>>;
@@ -237,6 +239,7 @@ impl Opening {
         let session = Session {
             registration: self.publisher.register(connection, self.peer),
             changed: self.publisher.changed(),
+            converged: self.publisher.changed_at(),
             publisher: self.publisher,
             requests: self.requests,
             ends: self.ends,
@@ -305,7 +308,7 @@ impl Session {
         Some(response)
     }
 
-    fn receive(&self, request: DeltaDiscoveryRequest) {
+    fn receive(&mut self, request: DeltaDiscoveryRequest) {
         let now = Instant::now();
         let mut connection = lock(&self.registration.connection);
         let had_refusals = connection.has_refusals();
@@ -321,7 +324,9 @@ impl Session {
         if wants_others {
             self.publisher.wants_others();
         }
-        self.publisher.answered(&answered, had_refusals, now);
+        let converged = &mut self.converged;
+        self.publisher
+            .answered(&answered, had_refusals, now, converged);
     }
 }
 
