@@ -32,6 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lateen_api::Object;
+use lateen_api::lower::{Workload, workload_entry};
 use lateen_api::mesh_config::MeshConfig;
 use lateen_model::{Body, Labels, ObjectRef, Resource, ResourceName, Source, selects};
 use lateen_xds::Kind;
@@ -70,6 +71,8 @@ pub struct Index {
     nodes: BTreeMap<String, String>,
     namespaces: BTreeMap<String, Labels>,
     istio: BTreeMap<ObjectRef, Value>,
+    /// WorkloadEntries that are valid, read once: every service of their namespace looks at all.
+    workloads: BTreeMap<Key, Workload>,
     /// The slices of each service.
     slices_of: BTreeMap<Key, BTreeSet<Key>>,
     /// The services in whose slices each pod appears, with the number of slices.
@@ -118,6 +121,7 @@ impl Index {
             nodes: BTreeMap::new(),
             namespaces: BTreeMap::new(),
             istio: BTreeMap::new(),
+            workloads: BTreeMap::new(),
             slices_of: BTreeMap::new(),
             services_of: BTreeMap::new(),
             selecting: BTreeMap::new(),
@@ -386,6 +390,7 @@ impl Index {
         }
         match object.kind.as_str() {
             istio::WORKLOAD_ENTRY => {
+                self.read_workload(&object);
                 self.mark_selecting(&object.namespace);
                 self.mark_services(&object.namespace);
             }
@@ -393,6 +398,15 @@ impl Index {
             _ => {}
         }
         self.dirty.istio.insert(object);
+    }
+
+    fn read_workload(&mut self, object: &ObjectRef) {
+        let key = Key::new(&object.namespace, &object.name);
+        let value = self.istio.get(object);
+        match value.and_then(|value| workload_entry(value).ok()) {
+            Some(workload) => self.workloads.insert(key, workload),
+            None => self.workloads.remove(&key),
+        };
     }
 
     /// Notes which ServiceEntries select workloads; proxies of both the old and the new ones may

@@ -94,17 +94,8 @@ impl Index {
     pub(super) fn workload_entries<'a>(
         &'a self,
         namespace: &'a str,
-    ) -> impl Iterator<Item = SelectedWorkload> + 'a {
-        let first = ObjectRef {
-            kind: WORKLOAD_ENTRY.into(),
-            namespace: namespace.to_owned(),
-            name: String::new(),
-        };
-        let entries = self.istio.range(first..);
-        let entries = entries.take_while(move |(object, _)| {
-            object.kind == WORKLOAD_ENTRY && object.namespace == namespace
-        });
-        entries.filter_map(|(_, value)| lower::workload_entry(value).ok())
+    ) -> impl Iterator<Item = &'a SelectedWorkload> + 'a {
+        Key::range(&self.workloads, namespace).map(|(_, workload)| workload)
     }
 
     /// The workloads that a ServiceEntry selects: WorkloadEntries and pods of its namespace.
@@ -115,10 +106,10 @@ impl Index {
         };
         let entries = self.workload_entries(&object.namespace);
         let pods = Key::range(&self.pods, &object.namespace);
+        let pods = pods.filter(|(_, pod)| selects(selector, &pod.identity.labels));
         let pods = pods.filter_map(|(_, pod)| pod.as_selected(&self.locality_of(pod)));
-        let all = entries.chain(pods);
-        all.filter(|workload| selects(selector, &workload.labels))
-            .collect()
+        let entries = entries.filter(|workload| selects(selector, &workload.labels));
+        entries.cloned().chain(pods).collect()
     }
 }
 

@@ -98,11 +98,11 @@ impl Index {
                 } else {
                     Health::NotReady
                 },
-                locality: entry.locality,
+                locality: entry.locality.clone(),
                 is_meshed: entry.is_meshed,
-                service_account: entry.service_account,
+                service_account: entry.service_account.clone(),
                 hostname: String::new(),
-                labels: entry.labels,
+                labels: entry.labels.clone(),
             })
         });
         endpoints.collect()

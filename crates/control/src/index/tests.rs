@@ -744,6 +744,13 @@ fn a_service_selects_workload_entries_beside_pods() {
         ("r/z", "vm")
     );
     assert_eq!(vm.labels["version"], "v9");
+    let labels = json!({ "app": "reviews" });
+    for (port, count) in [(0, 3), (1, 4)] {
+        let spec = json!({ "address": "10.9.0.1", "labels": labels, "ports": { "web": port } });
+        index.apply(entry("vm", spec));
+        index.settle();
+        assert_eq!(endpoints(&index, REVIEWS).endpoints.len(), count);
+    }
     let kind = lateen_api::KINDS
         .iter()
         .find(|kind| kind.kind == "WorkloadEntry");
