@@ -271,7 +271,7 @@ async fn a_watch_from_a_revision_that_was_never_reached_is_told_to_list_again() 
         .await;
     match future.map(drop) {
         Err(kube::Error::Api(status)) => {
-            assert_eq!((status.code, &*status.reason), (410, "Expired"))
+            assert_eq!((status.code, &*status.reason), (410, "Expired"));
         }
         other => panic!("{other:?}"),
     }
