@@ -375,16 +375,13 @@ fn what_steers_proxies_does_not_come_from_outside() {
         world
             .service("shop", Protocol::Http, &["10.0.1.1"])
             .route_all_to("shop");
-        let lines = NAMES.map(|name| format!("{name}: 77\r\n")).concat();
+        let lines = NAMES.map(|name| format!("{name}: made-up\r\n")).concat();
         let mut client = world.client();
         client
             .say(format!("GET / HTTP/1.1\r\nHost: shop\r\n{lines}\r\n"))
             .await;
         let head = world.upstream().await.hear_head().await;
-        for name in NAMES {
-            assert_ne!(field(&head, &name.to_lowercase()), Some("77"), "{head}");
-        }
-        assert!(!head.contains("77"), "{head}");
+        assert!(!head.contains("made-up"), "{head}");
     });
 }
 
