@@ -57,8 +57,9 @@ enum Match {
 }
 
 /// A handshake record (type 22, version 3.x, a length that a record can have) whose first message
-/// is a ClientHello (type 1). The minor version is ignored, as servers have to (RFC 8446 §5.1). A record of a single byte counts: a client may split its hello
-/// anywhere, and one that does so on purpose must not pass for TCP (CVE-2020-8660).
+/// is a ClientHello (type 1). The minor version is ignored, as servers have to (RFC 8446 §5.1). A
+/// record of a single byte counts: a client may split its hello anywhere, and one that does so on
+/// purpose must not pass for TCP (CVE-2020-8660).
 fn tls(input: &[u8]) -> Match {
     let prefix = [0x16, 0x03];
     if !starts_alike(input, &prefix) {

@@ -99,7 +99,8 @@ impl Directory {
         }
     }
 
-    /// Learns the clusters of a plan. Ids are never reused, so nothing is forgotten.
+    /// Learns the clusters of a plan. Nothing is forgotten: ids are never reused, and series of
+    /// clusters that are gone keep their names.
     pub fn learn(&mut self, plan: &Plan) {
         for cluster in plan.clusters() {
             let known = || Known {

@@ -38,7 +38,8 @@ impl Name {
     /// Reads a name of a message, and says where it ends.
     ///
     /// A pointer must lead behind the header and to what is before everything that was read of this
-    /// name, so no chain of them is endless; a name of 255 bytes has at most 127 labels, so none is expensive either.
+    /// name, so no chain of them is endless; a name of 255 bytes has at most 127 labels, so none is
+    /// expensive either.
     pub(super) fn read(message: &[u8], start: usize) -> Result<(Self, usize), Malformed> {
         let mut text = String::new();
         let (mut at, mut end, mut earliest) = (start, None, start);
