@@ -18,12 +18,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ::h2::client::{Builder, SendRequest};
-use bytes::Bytes;
 use lateen_decide::cluster::Policy;
 use lateen_model::pool::H2Keepalive;
 use lateen_wire::h2::Observer;
 use tokio::sync::Notify;
 
+use super::data::Data;
 use super::io::Io;
 use super::keepalive::{self, Keepalive};
 use super::pipe::Pipe;
@@ -52,7 +52,7 @@ pub struct Upstreams {
 pub(super) struct Connection {
     /// Opens streams, by copies of it: one that has opened a stream waits until the upstream lets
     /// that one begin.
-    pub(super) send: RefCell<SendRequest<Bytes>>,
+    pub(super) send: RefCell<SendRequest<Data>>,
     /// Its state.
     pub(super) watch: Rc<Watch>,
     /// The address at this end.
@@ -275,7 +275,7 @@ impl Drop for Dialler<'_> {
 
 /// Moves the bytes of a connection until it ends.
 async fn drive(
-    connection: ::h2::client::Connection<Io, Bytes>,
+    connection: ::h2::client::Connection<Io, Data>,
     watch: Rc<Watch>,
     rhythm: H2Keepalive,
 ) {

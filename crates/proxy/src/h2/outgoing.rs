@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use lateen_wire::h1::chunked::{Decoder, Event, Mode};
 
+use super::data::Data;
 use super::head;
 use super::pipe::Fault;
 use super::watch::Watch;
@@ -81,11 +82,11 @@ impl Outgoing {
     }
 
     /// Ends a tunnel.
-    pub(super) fn shutdown(&mut self, send: &mut SendStream<Bytes>) {
+    pub(super) fn shutdown(&mut self, send: &mut SendStream<Data>) {
         if matches!(self.framing, Framing::Tunnel) {
             self.framing = Framing::Done;
             // A stream that is reset needs no end.
-            let _ = send.send_data(Bytes::new(), true);
+            let _ = send.send_data(Data::empty(), true);
         }
     }
 
@@ -93,7 +94,7 @@ impl Outgoing {
     pub(super) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
-        send: &mut SendStream<Bytes>,
+        send: &mut SendStream<Data>,
         pieces: &[IoSlice<'_>],
         mut skip: usize,
         watch: &Watch,
@@ -127,7 +128,7 @@ impl Outgoing {
     fn poll_step(
         &mut self,
         cx: &mut Context<'_>,
-        send: &mut SendStream<Bytes>,
+        send: &mut SendStream<Data>,
         rest: &[u8],
         watch: &Watch,
     ) -> Poll<io::Result<usize>> {
@@ -146,7 +147,7 @@ impl Outgoing {
                     }
                     Event::End(_) => {
                         let trailers = trailers(decoder.trailers());
-                        self.finish(send, trailers)?;
+                        self.finish(send, trailers, watch)?;
                         step.consumed
                     }
                     Event::NeedMore | Event::Verbatim { .. } => step.consumed,
@@ -160,7 +161,7 @@ impl Outgoing {
             Framing::Length(left) => {
                 *left -= count as u64;
                 if *left == 0 {
-                    self.finish(send, None)?;
+                    self.finish(send, None, watch)?;
                 }
             }
             Framing::Chunks { owed, .. } => *owed -= count,
@@ -173,7 +174,7 @@ impl Outgoing {
     fn poll_take(
         &mut self,
         cx: &mut Context<'_>,
-        send: &mut SendStream<Bytes>,
+        send: &mut SendStream<Data>,
         data: &[u8],
         watch: &Watch,
     ) -> Poll<io::Result<usize>> {
@@ -199,31 +200,32 @@ impl Outgoing {
     }
 
     /// Sends what is held.
-    fn flush(&mut self, send: &mut SendStream<Bytes>, watch: &Watch) -> io::Result<()> {
+    fn flush(&mut self, send: &mut SendStream<Data>, watch: &Watch) -> io::Result<()> {
         if self.held.is_empty() {
             return Ok(());
         }
         watch.sent();
         let held = std::mem::take(&mut self.held);
-        send.send_data(held, false)
+        send.send_data(watch.data(held), false)
             .map_err(|error| Fault::of(&error).into_io())
     }
 
     /// Sends what is held, and the end.
     fn finish(
         &mut self,
-        send: &mut SendStream<Bytes>,
+        send: &mut SendStream<Data>,
         trailers: Option<HeaderMap>,
+        watch: &Watch,
     ) -> io::Result<()> {
         self.framing = Framing::Done;
         let held = std::mem::take(&mut self.held);
         let sent = match trailers {
-            None => send.send_data(held, true),
+            None => send.send_data(watch.data(held), true),
             Some(trailers) => {
                 let sent = if held.is_empty() {
                     Ok(())
                 } else {
-                    send.send_data(held, false)
+                    send.send_data(watch.data(held), false)
                 };
                 sent.and_then(|()| send.send_trailers(trailers))
             }

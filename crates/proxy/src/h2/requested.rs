@@ -9,10 +9,10 @@ use std::task::{Context, Poll, ready};
 
 use ::h2::SendStream;
 use ::h2::client::ResponseFuture;
-use bytes::Bytes;
 use lateen_wire::h1::framing::Body;
 
 use super::client::Connection;
+use super::data::Data;
 use super::head::{self, Asked, Sent};
 use super::incoming::{Got, Incoming};
 use super::outgoing::Outgoing;
@@ -43,7 +43,7 @@ enum Sending {
     /// It waits to learn whether the upstream knows extended CONNECT.
     Waiting(Box<Opening>),
     /// Its body is being sent, or was.
-    Body(SendStream<Bytes>, Outgoing),
+    Body(SendStream<Data>, Outgoing),
     /// It could not be sent.
     Failed,
 }

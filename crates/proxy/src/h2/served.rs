@@ -11,6 +11,7 @@ use http::{Request, Response, StatusCode};
 use lateen_wire::h1::framing::Body;
 use lateen_wire::h1::response;
 
+use super::data::Data;
 use super::head::{self, Asked, Malformed};
 use super::incoming::{Got, Incoming};
 use super::outgoing::Outgoing;
@@ -43,9 +44,9 @@ struct Stall {
 #[derive(Debug)]
 enum Sending {
     /// Its head has not come from the engine, or not all of it.
-    Head(SendResponse<Bytes>, Vec<u8>),
+    Head(SendResponse<Data>, Vec<u8>),
     /// Its body is being sent.
-    Body(SendStream<Bytes>, Outgoing),
+    Body(SendStream<Data>, Outgoing),
     /// It is complete; what else the engine writes is of no use.
     Done,
 }
@@ -56,10 +57,10 @@ impl Stream {
     /// A stream with a request.
     pub(super) fn new(
         request: Request<RecvStream>,
-        respond: SendResponse<Bytes>,
+        respond: SendResponse<Data>,
         watch: Rc<Watch>,
         key: impl FnOnce() -> String,
-    ) -> Result<Self, (Malformed, SendResponse<Bytes>)> {
+    ) -> Result<Self, (Malformed, SendResponse<Data>)> {
         let (parts, body) = request.into_parts();
         let mut incoming = Incoming::default();
         let has_body = !body.is_end_stream();

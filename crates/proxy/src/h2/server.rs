@@ -16,9 +16,9 @@ use std::time::Duration;
 use ::h2::server::{Builder, Connection, SendResponse};
 use ::h2::{Reason, RecvStream};
 use ::http::Request;
-use bytes::Bytes;
 use lateen_wire::h2::{Flood, Observer};
 
+use super::data::Data;
 use super::io::Io;
 use super::pipe::Pipe;
 use super::served::Stream;
@@ -90,7 +90,7 @@ fn builder() -> Builder {
 /// Takes streams until the connection ends; answers whether it did in order.
 async fn run(
     worker: &Rc<Worker>,
-    mut connection: Connection<Io, Bytes>,
+    mut connection: Connection<Io, Data>,
     origin: Origin,
     watch: &Rc<Watch>,
 ) -> bool {
@@ -152,9 +152,9 @@ async fn run(
 /// Takes all requests that have come; ready when `h2` has something else to say.
 fn poll_accept(
     cx: &mut Context<'_>,
-    connection: &mut Connection<Io, Bytes>,
+    connection: &mut Connection<Io, Data>,
     origin: Origin,
-    accept: impl Fn(Request<RecvStream>, SendResponse<Bytes>),
+    accept: impl Fn(Request<RecvStream>, SendResponse<Data>),
 ) -> Poll<Event> {
     loop {
         match ready!(connection.poll_accept(cx)) {
@@ -186,7 +186,7 @@ async fn draining(worker: &Worker, origin: Origin) {
 fn spawn(
     worker: &Rc<Worker>,
     request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
+    mut respond: SendResponse<Data>,
     origin: Origin,
     watch: &Rc<Watch>,
 ) {
@@ -232,7 +232,7 @@ async fn linger(mut transport: Transport) {
 
 /// Whether a stream is over before anything was made of it, as those of rapid resets are: nothing is
 /// chosen, dialled or counted for it.
-fn is_reset(respond: &mut SendResponse<Bytes>) -> bool {
+fn is_reset(respond: &mut SendResponse<Data>) -> bool {
     let mut nobody = Context::from_waker(Waker::noop());
     respond.poll_reset(&mut nobody).is_ready()
 }

@@ -2,11 +2,14 @@
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use lateen_wire::h2::{Flood, Observer};
 
 use super::collect::Tables;
+use super::data::{Data, Lender};
 use super::wire::Wire;
 use crate::clock::{self, Instant};
 use crate::transport::Transport;
@@ -24,6 +27,7 @@ pub(super) struct Watch {
     is_blocked: Cell<bool>,
     waiting: RefCell<Vec<Waker>>,
     tables: RefCell<Tables>,
+    lender: Rc<Lender>,
     /// Nothing once the connection has ended.
     wire: RefCell<Option<Wire>>,
 }
@@ -44,6 +48,7 @@ impl Watch {
             is_blocked: Cell::new(false),
             waiting: RefCell::default(),
             tables: RefCell::default(),
+            lender: Rc::clone(wire.lender()),
             wire: RefCell::new(Some(wire)),
         }
     }
@@ -115,6 +120,11 @@ impl Watch {
     /// When the peer sent something last.
     pub(super) fn received(&self) -> Instant {
         self.received.get()
+    }
+
+    /// A piece of a body to be sent.
+    pub(super) fn data(&self, bytes: Bytes) -> Data {
+        Data::new(bytes, &self.lender)
     }
 
     /// Takes note of a frame with data.

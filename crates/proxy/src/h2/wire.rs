@@ -12,15 +12,22 @@
 //! say. Nothing waits for what is yet to come: a turn ends before the worker looks at any socket
 //! again, and streams that became ready together have written before the task that they wake runs.
 //!
-//! It holds no more than [`LARGE`] bytes in either direction, and none while it is idle.
+//! Small pieces are copied, of large ones a share is held ([`super::data`]): a body of 64 KiB goes
+//! off in one call without having been copied here. Under TLS all are copied, as records would be
+//! cut where pieces are.
+//!
+//! It holds some 200 KiB at most, and nothing while it is idle.
 
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::io::ReadBuf;
 
-use crate::buffer::{Buffer, LARGE, Pool};
+use super::data::Lender;
+use super::outbox::Outbox;
+use crate::buffer::Pool;
 use crate::side::Side;
 use crate::transport::{Read, Transport};
 
@@ -28,8 +35,10 @@ use crate::transport::{Read, Transport};
 #[derive(Debug)]
 pub(super) struct Wire {
     side: Side,
-    /// What `h2` wrote and the socket has not taken.
-    out: Buffer,
+    out: Outbox,
+    lender: Rc<Lender>,
+    /// Whether the socket takes many pieces in one call.
+    is_vectored: bool,
     pool: Rc<Pool>,
     /// Whether somebody calls [`Self::poll_send`] at the end of each turn.
     is_gathering: bool,
@@ -45,14 +54,21 @@ impl Wire {
     /// A connection, perhaps with bytes that were read before it was known to be HTTP/2.
     pub(super) fn new(side: Side, pool: Rc<Pool>) -> Self {
         Self {
+            is_vectored: !matches!(side.transport, Transport::Tls(_)),
             side,
-            out: Buffer::default(),
+            out: Outbox::default(),
+            lender: Rc::default(),
             pool,
             is_gathering: false,
             failed: None,
             #[cfg(test)]
             sends: 0,
         }
+    }
+
+    /// With whom pieces of bodies leave shares of their bytes.
+    pub(super) fn lender(&self) -> &Rc<Lender> {
+        &self.lender
     }
 
     /// From now on frames are sent by [`Self::poll_send`] only, or when they are many.
@@ -108,17 +124,26 @@ impl Wire {
         let mut total = 0;
         for piece in pieces {
             let mut rest: &[u8] = piece;
+            let share = if self.is_vectored {
+                self.lender.share(piece)
+            } else {
+                None
+            };
             while !rest.is_empty() {
-                let count = self.take(rest);
-                total += count;
-                rest = &rest[count..];
-                // What the socket takes makes room.
-                if count == 0 && self.poll_send(cx)?.is_pending() && self.out.is_full() {
+                let mut count = self.take(rest, share.as_ref());
+                if count == 0 {
+                    // What the socket takes makes room.
+                    let _is_all = self.poll_send(cx)?;
+                    count = self.take(rest, share.as_ref());
+                }
+                if count == 0 {
                     return match total {
                         0 => Poll::Pending,
                         total => Poll::Ready(Ok(total)),
                     };
                 }
+                total += count;
+                rest = &rest[count..];
             }
         }
         Poll::Ready(Ok(total))
@@ -149,8 +174,8 @@ impl Wire {
             {
                 self.sends += 1;
             }
-            let piece = IoSlice::new(self.out.bytes());
-            let count = ready!(self.side.transport.poll_write(cx, &[piece]))?;
+            let transport = &mut self.side.transport;
+            let count = ready!(self.out.pieces(|pieces| transport.poll_write(cx, pieces)))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -170,20 +195,12 @@ impl Wire {
         self.failed.map_or(Ok(()), |kind| Err(kind.into()))
     }
 
-    /// Copies as much as there is room for.
-    fn take(&mut self, bytes: &[u8]) -> usize {
-        let room = self.out.room(&self.pool);
-        if room.is_empty() {
-            if self.out.capacity() >= LARGE {
-                return 0;
-            }
-            self.out.enlarge(&self.pool);
-            return self.take(bytes);
+    /// Holds the share, or copies as much as there is room for.
+    fn take(&mut self, bytes: &[u8], share: Option<&Bytes>) -> usize {
+        match share {
+            Some(share) => self.out.share(share),
+            None => self.out.copy(bytes, &self.pool),
         }
-        let count = bytes.len().min(room.len());
-        room[..count].copy_from_slice(&bytes[..count]);
-        self.out.filled(count);
-        count
     }
 }
 
@@ -191,10 +208,12 @@ impl Wire {
 mod tests {
     use std::future::poll_fn;
 
+    use bytes::Buf as _;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
     use super::*;
-    use crate::buffer::SIZE;
+    use crate::buffer::{LARGE, SIZE};
+    use crate::h2::data::Data;
 
     fn pair(size: usize) -> (Wire, DuplexStream) {
         let (near, far) = tokio::io::duplex(size);
@@ -236,10 +255,53 @@ mod tests {
         assert_eq!(wire.sends, 0);
         assert!(send(&mut wire).await.is_ready());
         assert_eq!(wire.sends, 1);
-        assert_eq!(wire.out.capacity(), 0);
+        assert!(wire.out.holds_nothing());
         let mut got = vec![0; 100 * 104];
         far.read_exact(&mut got).await.expect("all of it");
         assert!(got.chunks(104).all(|frame| frame.starts_with(b"headxx")));
+    }
+
+    #[tokio::test]
+    async fn large_pieces_are_sent_from_where_they_lie() {
+        let (mut wire, mut far) = pair(LARGE);
+        wire.gather();
+        let body = vec![b'x'; SIZE];
+        let data = Data::new(body.clone().into(), wire.lender());
+        let chunk = data.chunk();
+        assert_eq!(write(&mut wire, &[b"frame of ", chunk]).await, 9 + SIZE);
+        let at = chunk.as_ptr();
+        let lies_there = |pieces: &[IoSlice<'_>]| pieces.iter().any(|it| it.as_ptr() == at);
+        assert!(wire.out.pieces(lies_there));
+        drop(data);
+        assert!(send(&mut wire).await.is_ready());
+        let mut got = vec![0; 9 + SIZE];
+        far.read_exact(&mut got).await.expect("all of it");
+        assert_eq!(got, [b"frame of ", &body[..]].concat());
+        assert!(wire.out.holds_nothing());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_takes_nothing_stops_large_pieces_too() {
+        let (mut wire, mut far) = pair(SIZE / 4);
+        wire.gather();
+        let lender = Rc::clone(wire.lender());
+        let mut taken = 0;
+        loop {
+            let data = Data::new(vec![b'x'; SIZE].into(), &lender);
+            let count = write(&mut wire, &[data.chunk()]).await;
+            taken += count;
+            if count == 0 {
+                break;
+            }
+        }
+        assert_eq!(taken, LARGE + SIZE);
+        let mut got = vec![0; SIZE / 4];
+        for _ in 0..3 {
+            far.read_exact(&mut got).await.expect("some of it");
+            assert!(send(&mut wire).await.is_pending());
+        }
+        let data = Data::new(vec![b'x'; SIZE].into(), &lender);
+        assert_eq!(write(&mut wire, &[data.chunk()]).await, SIZE);
     }
 
     #[tokio::test]
