@@ -16,8 +16,8 @@
 //! engine has room for it; the engine's writes wait while the peer gives no window. So a slow reader
 //! at one end slows the writer at the other end down.
 //!
-//! [`wire`] gathers what `h2` writes in a turn into one write, without copying large pieces, and the tasks of streams go from one
-//! stream to the next ([`attendants`]).
+//! [`wire`] gathers what `h2` writes in a turn into one write, without copying large pieces, and the
+//! tasks of streams go from one stream to the next ([`attendants`]).
 //!
 //! | HTTP/2 | HTTP/1.1, as the engine sees it |
 //! |---|---|

@@ -40,5 +40,6 @@ pub mod sys;
 pub mod tcp;
 pub mod tls;
 pub mod transport;
+pub mod tunables;
 pub mod upstream;
 pub mod worker;

@@ -9,8 +9,8 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use lateen_model::proxy::Role;
 use lateen_proxy::admin::{SetLevel, fetch};
-use lateen_proxy::process;
 use lateen_proxy::settings::{Flags, Settings};
+use lateen_proxy::{process, tunables};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt, reload};
@@ -73,7 +73,11 @@ fn run(command: Command) -> anyhow::Result<()> {
 }
 
 fn proxy(role: Role, flags: Flags) -> anyhow::Result<()> {
+    let tuned = tunables::apply();
     let set_level = start_logging(&flags.log_level)?;
+    if let Err(error) = tuned {
+        tracing::warn!(%error, "memory is not tuned: the program cannot be started again");
+    }
     // A variable that is not UTF-8 cannot be one of ours.
     let variables = std::env::vars_os()
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));

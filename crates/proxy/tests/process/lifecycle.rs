@@ -78,3 +78,28 @@ async fn the_drain_command_waits_for_the_drain() {
     assert!(ended.expect("it ends").expect("its status").success());
     std::fs::remove_dir_all(data).ok();
 }
+
+#[cfg(target_env = "gnu")]
+#[tokio::test]
+async fn a_proxy_starts_itself_with_its_tunables_under_its_own_name() {
+    let control = Control::start(Role::Gateway).await;
+    let data = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("tunables-{}", std::process::id()));
+    let proxy = gateway(control.address, &data, &[]);
+    proxy.port("admin").await;
+    let process = format!("/proc/{}", proxy.child.id().expect("it runs"));
+    let read = |file: &str| std::fs::read_to_string(format!("{process}/{file}")).expect("readable");
+    let environment = read("environ");
+    // glibc ends each of them with a zero byte once it has read them.
+    for tunable in [
+        "GLIBC_TUNABLES=glibc.malloc.tcache_count=64",
+        "glibc.malloc.tcache_max=2048",
+    ] {
+        assert!(environment.contains(tunable), "{environment:?}");
+    }
+    assert!(environment.contains("NO_COLOR=1"), "{environment:?}");
+    assert_eq!(read("comm"), "lateen-proxy\n");
+    assert!(read("cmdline").contains("\0gateway\0--bind=127.0.0.1\0"));
+    drop(proxy);
+    std::fs::remove_dir_all(data).ok();
+}
