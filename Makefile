@@ -9,6 +9,8 @@ BIN := $(TARGET)/release
 AS_A_WHOLE := CARGO_PROFILE_RELEASE_LTO=thin CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
 # Seconds that each fuzz target runs in `make test`.
 FUZZ_SECONDS ?= 60
+# What a test says went wrong is the last thing it prints.
+export RUST_LIB_BACKTRACE := 0
 
 .PHONY: help demo build test lint unit e2e fuzz soak bench clean setup
 

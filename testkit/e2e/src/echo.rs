@@ -115,13 +115,18 @@ spec:
     Ok(name)
 }
 
-/// Waits for the end of a client and returns what each call told.
-pub fn finish_call(mesh: &Mesh, name: &str, within: Duration) -> anyhow::Result<Vec<Value>> {
+/// Waits for the end of a client.
+pub fn wait_for_call(mesh: &Mesh, name: &str, within: Duration) -> anyhow::Result<()> {
     mesh.eventually("the caller is done", within, |mesh| {
         let path = "jsonpath={.status.containerStatuses[0].state.terminated.reason}";
         let reason = mesh.kubectl(&["get", "pod", name, "-o", path])?;
         Ok((!reason.is_empty()).then_some(()))
-    })?;
+    })
+}
+
+/// Waits for the end of a client and returns what each call told.
+pub fn finish_call(mesh: &Mesh, name: &str, within: Duration) -> anyhow::Result<Vec<Value>> {
+    wait_for_call(mesh, name, within)?;
     let log = mesh.kubectl(&["logs", name, "-c", "caller"])?;
     mesh.kubectl(&["delete", "pod", name, "--wait=false"])?;
     let lines = log.lines().map(|line| {

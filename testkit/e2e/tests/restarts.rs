@@ -27,14 +27,26 @@ spec:
     - destination: {host: echo}
 ";
 
+/// So that a request that is lost can be explained.
+const ACCESS_LOG: &str =
+    r#"{"data": {"mesh": "accessLogFile: /dev/stdout\ntrustDomain: cluster.local\n"}}"#;
+
+/// How calls ended.
+struct Told {
+    /// How often each status was seen.
+    statuses: Map<String, Value>,
+    /// What there is to say about calls that failed.
+    failures: String,
+}
+
 /// How often the application is restarted; `make soak` asks for more.
 fn restarts() -> u64 {
     let wanted = std::env::var("LATEEN_RESTARTS").ok();
     wanted.and_then(|text| text.parse().ok()).unwrap_or(10)
 }
 
-/// Restarts the echo server under load and returns how often each status was seen.
-fn restart_under_load(mesh: &Mesh) -> anyhow::Result<Map<String, Value>> {
+/// Restarts the echo server under load and returns how calls ended.
+fn restart_under_load(mesh: &Mesh) -> anyhow::Result<Told> {
     let seconds = restarts() * 5 + 10;
     let stop = seconds.to_string();
     let caller = echo::start_call(
@@ -62,11 +74,25 @@ fn restart_under_load(mesh: &Mesh) -> anyhow::Result<Map<String, Value>> {
         })?;
         echo::wait_for(mesh, "v1")?;
     }
-    let told = echo::finish_call(mesh, &caller, Duration::from_secs(seconds + 60))?;
+    echo::wait_for_call(mesh, &caller, Duration::from_secs(seconds + 60))?;
+    let sidecar = mesh.kubectl(&["logs", &caller, "-c", "istio-proxy"])?;
+    let told = echo::finish_call(mesh, &caller, PATIENCE)?;
     let told = told.first().context("the caller told its numbers")?;
-    println!("{} restarts: {told}", restarts());
     let statuses = told["statuses"].as_object().context("statuses")?;
-    Ok(statuses.clone())
+    println!("{} restarts: {statuses:?}", restarts());
+    let failures = format!("{:#}\n{}", told["errors"], failed(&sidecar));
+    Ok(Told {
+        statuses: statuses.clone(),
+        failures,
+    })
+}
+
+/// The lines of a sidecar's log that do not tell of a success.
+fn failed(log: &str) -> String {
+    let lines = log
+        .lines()
+        .filter(|line| !line.contains("HTTP/1.1\" 200 - "));
+    lines.fold(String::new(), |all, line| all + line + "\n")
 }
 
 #[test]
@@ -78,18 +104,33 @@ fn rolling_restarts_of_a_careless_application_lose_no_request() -> anyhow::Resul
     };
     let mesh = Mesh::up(user, &[])?;
     mesh.kubectl(&["label", "namespace", "default", "istio-injection=enabled"])?;
+    let patch = ["--type=merge", "--patch", ACCESS_LOG];
+    mesh.kubectl(
+        &[
+            &["patch", "configmap", "istio", "-n", "istio-system"],
+            &patch[..],
+        ]
+        .concat(),
+    )?;
     mesh.apply(echo::SERVICE)?;
     mesh.apply(&echo::deployment("v1", 2, &[]))?;
     echo::wait_for(&mesh, "v1")?;
-    let statuses = restart_under_load(&mesh)?;
-    let good = statuses.get("200").and_then(Value::as_u64);
+    let told = restart_under_load(&mesh)?;
+    let good = told.statuses.get("200").and_then(Value::as_u64);
     ensure!(
-        statuses.len() == 1 && good.is_some_and(|count| count > 1000),
-        "{statuses:?}"
+        told.statuses.len() == 1 && good.is_some_and(|count| count > 1000),
+        "{:?}: {}",
+        told.statuses,
+        told.failures
     );
     // The same without retries is seen to lose some: else the load would prove nothing.
     mesh.apply(WITHOUT_RETRIES)?;
-    let statuses = restart_under_load(&mesh)?;
-    ensure!(statuses.len() > 1, "{statuses:?}");
+    let told = restart_under_load(&mesh)?;
+    ensure!(
+        told.statuses.len() > 1 && told.failures.contains("HTTP/1.1\" 503 "),
+        "{:?}: {}",
+        told.statuses,
+        told.failures
+    );
     Ok(())
 }
