@@ -48,10 +48,10 @@ fn a_bad_row_is_refused_with_its_line_and_reason() {
 
 #[test]
 fn a_test_that_does_not_exist_is_found() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = Path::new("..");
     let rows = "V\tf\tA\t\tlower/tests::a_test_that_nobody_wrote lower/gone::a\n\
                 V\tg\tA\t\tlower/tests::weights_of_zero_are_left_out_unless_there_is_one_destination";
-    let problems = vanished(&root, &parse(rows).expect("rows")).expect("files are read");
+    let problems = vanished(root, &parse(rows).expect("rows")).expect("files are read");
     assert_eq!(problems.len(), 2, "{problems:?}");
     assert!(problems[0].contains("V f: there is no test a_test_that_nobody_wrote"));
 }

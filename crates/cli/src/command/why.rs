@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn files_alone_are_enough() {
-        let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/bookinfo");
+        let samples = "../../samples/bookinfo";
         let why = typed(&[
             "--from",
             "productpage-v1",

@@ -31,7 +31,7 @@ fn the_samples_of_bookinfo_apply() {
     let definitions = lateen_api::crd::crds();
     let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": definitions});
     served.apply(&list.to_string());
-    let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/bookinfo");
+    let samples = "../../samples/bookinfo";
     for folder in ["platform/kube", "networking"] {
         for entry in std::fs::read_dir(format!("{samples}/{folder}")).unwrap() {
             let path = entry.unwrap().path();
