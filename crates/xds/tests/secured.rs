@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use lateen_certificates::Authority;
 use lateen_model::proxy::Role;
 use lateen_model::secret::Secret;
 use lateen_xds::client::{Backoff, Client, Settings, Tls, Update};
@@ -16,47 +17,19 @@ use lateen_xds::server::{
     serve_secured,
 };
 use lateen_xds::{Kind, Node, NodeId, proto};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// The name in the control plane's certificate.
 const NAME: &str = "istiod.istio-system.svc";
 
-/// An authority with the TLS settings of a control plane that it vouches for.
-struct Authority {
-    pem: String,
-    config: Arc<ServerConfig>,
-}
-
-impl Authority {
-    fn make() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let pem = params.self_signed(&key).unwrap().pem();
-        let issuer = Issuer::from_ca_cert_pem(&pem, key).unwrap();
-        let own = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![NAME.into()]).unwrap();
-        let certificate = params.signed_by(&own, &issuer).unwrap();
-        let own = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(own.serialize_der()));
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], own)
-            .unwrap();
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        Self {
-            pem,
-            config: Arc::new(config),
-        }
-    }
+/// The TLS settings of a control plane that the authority vouches for.
+fn vouched(authority: &Authority) -> Arc<ServerConfig> {
+    let mut config = authority.sign(&[NAME]).server();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Arc::new(config)
 }
 
 /// A directory with the files that are mounted into a pod; gone with the test.
@@ -131,7 +104,7 @@ impl Server {
         let (plain, secured) = (listen().await, listen().await);
         let addresses = (plain.local_addr().unwrap(), secured.local_addr().unwrap());
         let asked = Arc::new(AtomicUsize::new(0));
-        let mut door = Door::new(authority.config.clone(), authenticate(asked.clone()));
+        let mut door = Door::new(vouched(authority), authenticate(asked.clone()));
         door.max_age = max_age;
         let mut tasks = JoinSet::new();
         let serving = serve(plain, publisher.clone(), std::future::pending());
@@ -235,7 +208,7 @@ const LONG: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
 async fn a_gateway_with_a_token_is_given_its_secrets_and_their_changes() {
-    let (authority, files) = (Authority::make(), Files::new());
+    let (authority, files) = (Authority::new("root"), Files::new());
     files.put("root.pem", &authority.pem);
     files.put("token", "good\n");
     let server = Server::start(&authority, LONG).await;
@@ -272,7 +245,7 @@ async fn a_gateway_with_a_token_is_given_its_secrets_and_their_changes() {
 
 #[tokio::test]
 async fn the_plaintext_port_gives_configuration_and_no_secret() {
-    let server = Server::start(&Authority::make(), LONG).await;
+    let server = Server::start(&Authority::new("root"), LONG).await;
     server.put("edge/c", Some("key"));
     let mut client = client(server.plain, None);
     client.watch_secret("edge/c");
@@ -285,14 +258,14 @@ async fn the_plaintext_port_gives_configuration_and_no_secret() {
 
 #[tokio::test]
 async fn a_control_plane_of_another_authority_is_not_trusted_until_the_root_is_there() {
-    let (authority, files) = (Authority::make(), Files::new());
+    let (authority, files) = (Authority::new("root"), Files::new());
     let server = Server::start(&authority, LONG).await;
     let mut client = client(server.secured, Some(files.tls()));
     let text = error(&mut client, "root.pem cannot be read").await;
     assert!(text.contains("istio-ca-root-cert"), "{text}");
     files.put("root.pem", "junk");
     error(&mut client, "holds no root certificate").await;
-    files.put("root.pem", &Authority::make().pem);
+    files.put("root.pem", &Authority::new("root").pem);
     error(&mut client, "token cannot be read").await;
     files.put("token", "good");
     let text = error(&mut client, "invalid peer certificate").await;
@@ -306,7 +279,7 @@ async fn a_control_plane_of_another_authority_is_not_trusted_until_the_root_is_t
 
 #[tokio::test]
 async fn a_control_plane_of_another_name_is_not_trusted() {
-    let (authority, files) = (Authority::make(), Files::new());
+    let (authority, files) = (Authority::new("root"), Files::new());
     files.put("root.pem", &authority.pem);
     files.put("token", "good");
     let server = Server::start(&authority, LONG).await;
@@ -319,7 +292,7 @@ async fn a_control_plane_of_another_name_is_not_trusted() {
 
 #[tokio::test]
 async fn a_token_that_is_refused_says_why_and_a_better_one_is_taken_up() {
-    let (authority, files) = (Authority::make(), Files::new());
+    let (authority, files) = (Authority::new("root"), Files::new());
     files.put("root.pem", &authority.pem);
     files.put("token", "old");
     let server = Server::start(&authority, LONG).await;
@@ -338,7 +311,7 @@ async fn a_token_that_is_refused_says_why_and_a_better_one_is_taken_up() {
 
 #[tokio::test]
 async fn a_token_of_another_namespace_lets_nobody_in() {
-    let (authority, files) = (Authority::make(), Files::new());
+    let (authority, files) = (Authority::new("root"), Files::new());
     files.put("root.pem", &authority.pem);
     files.put("token", "other");
     let server = Server::start(&authority, LONG).await;
@@ -364,7 +337,7 @@ async fn a_token_of_another_namespace_lets_nobody_in() {
 
 #[tokio::test]
 async fn a_stream_ends_in_time_and_the_next_one_shows_a_token_again() {
-    let (authority, files) = (Authority::make(), Files::new());
+    let (authority, files) = (Authority::new("root"), Files::new());
     files.put("root.pem", &authority.pem);
     files.put("token", "good");
     let server = Server::start(&authority, Duration::from_millis(50)).await;
@@ -382,7 +355,7 @@ async fn a_stream_ends_in_time_and_the_next_one_shows_a_token_again() {
 
 #[tokio::test(start_paused = true)]
 async fn who_says_nothing_is_sent_away() {
-    let server = Server::start(&Authority::make(), LONG).await;
+    let server = Server::start(&Authority::new("root"), LONG).await;
     let mut stream = TcpStream::connect(server.secured).await.unwrap();
     // The clock goes on by itself while everybody waits.
     assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0);

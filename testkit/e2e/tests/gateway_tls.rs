@@ -12,21 +12,15 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use lateen_certificates::Authority;
 use lateen_e2e::mesh::{is_root, text};
 use lateen_e2e::{Mesh, User, echo};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A directory with the files of the test; goes with the value.
 struct Files(PathBuf);
-
-/// An authority whose certificates are told from those of others.
-struct Authority {
-    certificate: String,
-    issuer: Issuer<'static, KeyPair>,
-}
 
 /// A certificate with its key, as files.
 struct Pair {
@@ -126,15 +120,15 @@ fn a_gateway_ends_tls_with_the_secrets_of_its_own_namespace() -> anyhow::Result<
     for version in ["v1", "v2"] {
         echo::wait_for(&mesh, version)?;
     }
-    let authority = Authority::new("first")?;
-    let ca = files.write("ca.pem", &authority.certificate)?;
+    let authority = Authority::new("first");
+    let ca = files.write("ca.pem", &authority.pem)?;
     for (name, host) in [("one", "one.example"), ("two", "*.two.example")] {
-        let pair = authority.issue(&files, name, host)?;
+        let pair = Pair::new(&authority, &files, name, host)?;
         pair.into_secret(&mesh, "istio-system", name)?;
     }
-    let elsewhere = authority.issue(&files, "elsewhere", "elsewhere.example")?;
+    let elsewhere = Pair::new(&authority, &files, "elsewhere", "elsewhere.example")?;
     elsewhere.into_secret(&mesh, "default", "elsewhere")?;
-    let mutual = authority.issue(&files, "mutual", "mutual.example")?;
+    let mutual = Pair::new(&authority, &files, "mutual", "mutual.example")?;
     mesh.kubectl(&[
         "create",
         "secret",
@@ -227,10 +221,10 @@ fn clients_show_certificates(
     authority: &Authority,
     ca: &str,
 ) -> anyhow::Result<()> {
-    let of = |authority: &Authority, name| authority.issue(files, name, "client");
+    let of = |authority: &Authority, name| Pair::new(authority, files, name, "client");
     let (known, unknown) = (
         of(authority, "known")?,
-        of(&Authority::new("other")?, "unknown")?,
+        of(&Authority::new("other"), "unknown")?,
     );
     let arguments = [
         "--cacert",
@@ -277,8 +271,8 @@ fn other_namespaces_lend_nothing(mesh: &Mesh, ca: &str) -> anyhow::Result<()> {
 /// `lateen analyze` says of Secrets what clients would find out.
 fn mistakes_are_found(mesh: &Mesh, files: &Files, authority: &Authority) -> anyhow::Result<()> {
     let (a, b) = (
-        authority.issue(files, "a", "wrong.example")?,
-        authority.issue(files, "b", "wrong.example")?,
+        Pair::new(authority, files, "a", "wrong.example")?,
+        Pair::new(authority, files, "b", "wrong.example")?,
     );
     // `kubectl create secret tls` would refuse the pair.
     mesh.kubectl(&[
@@ -372,9 +366,9 @@ fn why_tells_the_same(mesh: &Mesh) -> anyhow::Result<()> {
 }
 
 fn a_certificate_is_renewed(mesh: &Mesh, files: &Files, old: &str) -> anyhow::Result<()> {
-    let authority = Authority::new("second")?;
-    let ca = files.write("second.pem", &authority.certificate)?;
-    let pair = authority.issue(files, "renewed", "one.example")?;
+    let authority = Authority::new("second");
+    let ca = files.write("second.pem", &authority.pem)?;
+    let pair = Pair::new(&authority, files, "renewed", "one.example")?;
     let secret = pair.secret(
         mesh,
         "istio-system",
@@ -469,35 +463,18 @@ impl Drop for Files {
     }
 }
 
-// === impl Authority ===
-
-impl Authority {
-    fn new(name: &str) -> anyhow::Result<Self> {
-        let mut params = CertificateParams::new(Vec::new())?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate()?;
-        let certificate = params.self_signed(&key)?.pem();
-        Ok(Self {
-            certificate,
-            issuer: Issuer::new(params, key),
-        })
-    }
-
-    fn issue(&self, files: &Files, name: &str, host: &str) -> anyhow::Result<Pair> {
-        let key = KeyPair::generate()?;
-        let params = CertificateParams::new(vec![host.to_owned()])?;
-        let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok(Pair {
-            certificate: files.write(&format!("{name}.crt"), &certificate.pem())?,
-            key: files.write(&format!("{name}.key"), &key.serialize_pem())?,
-        })
-    }
-}
-
 // === impl Pair ===
 
 impl Pair {
+    /// Signed by this authority, for a host.
+    fn new(authority: &Authority, files: &Files, name: &str, host: &str) -> anyhow::Result<Self> {
+        let signed = authority.sign(&[host]);
+        Ok(Self {
+            certificate: files.write(&format!("{name}.crt"), &signed.chain)?,
+            key: files.write(&format!("{name}.key"), &signed.key)?,
+        })
+    }
+
     fn into_secret(self, mesh: &Mesh, namespace: &str, name: &str) -> anyhow::Result<()> {
         self.secret(mesh, namespace, name, &[]).map(drop)
     }

@@ -18,6 +18,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role as RbacRole, RoleBinding, RoleRef, Subject};
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
+use lateen_certificates::Authority;
 use lateen_control::{Listeners, ROOT_CONFIG_MAP};
 use lateen_local::apiserver::{ApiServer, Options, User};
 use lateen_model::proxy::Role;
@@ -274,10 +275,8 @@ impl Proxy {
 
 /// A certificate and its key, in PEM.
 fn pair() -> (String, String) {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let params = rcgen::CertificateParams::new(vec!["a.example".into()]).unwrap();
-    let certificate = params.self_signed(&key).unwrap();
-    (certificate.pem(), key.serialize_pem())
+    let signed = Authority::new("root").sign(&["a.example"]);
+    (signed.chain, signed.key)
 }
 
 fn given(name: &str, key: &str) -> (BTreeMap<String, String>, Vec<String>) {

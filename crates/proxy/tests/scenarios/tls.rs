@@ -8,6 +8,7 @@ mod variables;
 
 use std::sync::Arc;
 
+use lateen_certificates::{Authority, Signed};
 use lateen_model::gateway::{
     Certificate, Gateway, Server, ServerHost, ServerTls, ServerTlsMode, TlsVersion,
 };
@@ -21,7 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::certificates::{self, Authority, Signed};
+use crate::certificates;
 use crate::resources;
 use crate::world::{OK, Peer, World, has_line, run, to};
 
@@ -88,7 +89,7 @@ pub(super) fn world(servers: Vec<Server>) -> World {
 }
 
 pub(super) fn put(world: &mut World, name: &str, signed: &Signed) {
-    world.credentials.put(signed.secret(name));
+    world.credentials.put(certificates::secret(signed, name));
     world.publish();
 }
 

@@ -3,15 +3,9 @@
 use std::io::{Cursor, Read as _, Write as _};
 use std::sync::Arc;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SignatureAlgorithm,
-};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use lateen_certificates::{Authority, Signed};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
+use rustls::{ClientConfig, ClientConnection, SupportedProtocolVersion};
 
 use super::error::Error;
 use super::server::{Clients, Pair, Server, Settings};
@@ -24,18 +18,20 @@ pub(super) const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 pub(super) const NOW: i64 = 1_780_000_000;
 
 /// The name that servers have.
-const NAME: &str = "shop.test";
+pub(super) const NAME: &str = "shop.test";
 
-/// Somebody who signs.
-pub(super) struct Authority {
-    pub(super) pem: String,
-    issuer: Issuer<'static, KeyPair>,
+/// Settings that a test begins with, with a certificate.
+pub(super) trait Shown {
+    fn pair(&self) -> Pair<'_>;
+
+    /// The usual settings of a server that shows it.
+    fn settings(&self) -> Settings<'_>;
 }
 
-/// A certificate with its key, in PEM.
-pub(super) struct Signed {
-    pub(super) chain: String,
-    pub(super) key: String,
+/// Settings that a test begins with, with an authority.
+pub(super) trait Trusted {
+    /// Asks clients for a certificate that it signed.
+    fn clients(&self) -> Clients<'_>;
 }
 
 /// One side: the server.
@@ -54,76 +50,8 @@ pub(super) struct Pipe {
 
 // === impl Authority ===
 
-impl Authority {
-    pub(super) fn new(name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.self_signed(&key).expect("a certificate");
-        Self {
-            pem: certificate.pem(),
-            issuer: Issuer::new(params, key),
-        }
-    }
-
-    pub(super) fn sign(&self, name: &str) -> Signed {
-        self.make(name, &rcgen::PKCS_ECDSA_P256_SHA256, |_| {})
-    }
-
-    pub(super) fn make(
-        &self,
-        name: &str,
-        kind: &'static SignatureAlgorithm,
-        change: impl FnOnce(&mut CertificateParams),
-    ) -> Signed {
-        let mut params = CertificateParams::new(vec![NAME.into()]).expect("a name");
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
-        change(&mut params);
-        let key = KeyPair::generate_for(kind).expect("a key");
-        let certificate = params.signed_by(&key, &self.issuer).expect("signed");
-        Signed {
-            chain: certificate.pem(),
-            key: key.serialize_pem(),
-        }
-    }
-
-    /// A client that trusts it.
-    pub(super) fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
-        self.client_of(aws_lc_rs::default_provider(), versions, None)
-    }
-
-    pub(super) fn client_of(
-        &self,
-        provider: CryptoProvider,
-        versions: &[&'static SupportedProtocolVersion],
-        own: Option<&Signed>,
-    ) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        let root = CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("PEM");
-        roots.add(root).expect("an authority");
-        let builder = ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_protocol_versions(versions)
-            .expect("versions")
-            .with_root_certificates(roots);
-        match own {
-            None => builder.with_no_client_auth(),
-            Some(own) => {
-                let chain = CertificateDer::from_pem_slice(own.chain.as_bytes()).expect("PEM");
-                let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("a key");
-                let builder = builder.with_client_auth_cert(vec![chain], key);
-                builder.expect("a pair")
-            }
-        }
-    }
-
-    /// Asks clients for a certificate that it signed.
-    pub(super) fn clients(&self) -> Clients<'_> {
+impl Trusted for Authority {
+    fn clients(&self) -> Clients<'_> {
         Clients {
             what: "the authorities",
             authorities: self.pem.as_bytes(),
@@ -139,8 +67,8 @@ impl Authority {
 
 // === impl Signed ===
 
-impl Signed {
-    pub(super) fn pair(&self) -> Pair<'_> {
+impl Shown for Signed {
+    fn pair(&self) -> Pair<'_> {
         Pair {
             what: "the pair",
             chain: self.chain.as_bytes(),
@@ -149,8 +77,7 @@ impl Signed {
         }
     }
 
-    /// The usual settings of a server that shows it.
-    pub(super) fn settings(&self) -> Settings<'_> {
+    fn settings(&self) -> Settings<'_> {
         Settings {
             pairs: vec![self.pair()],
             now: NOW,

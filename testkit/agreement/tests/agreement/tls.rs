@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use lateen_certificates::{Authority, Signed};
 use lateen_decide::Plan;
 use lateen_model::secret::Secret;
 use lateen_proxy::published::Servers;
 use lateen_proxy::tls::credentials::Credentials;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::pki_types::ServerName;
+use rustls::{ALL_VERSIONS, ClientConfig, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
@@ -17,31 +17,19 @@ use crate::generate::{CREDENTIAL, SECURE_HOSTS};
 /// A certificate for every host that is asked for over TLS.
 #[derive(Clone)]
 pub(crate) struct Tls {
-    chain: String,
-    key: String,
+    signed: Signed,
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
 }
 
 impl Tls {
     pub(crate) fn new() -> Self {
-        let hosts = SECURE_HOSTS.map(str::to_owned).to_vec();
-        let made = rcgen::generate_simple_self_signed(hosts).unwrap();
-        let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-        let certificate = CertificateDer::from_pem_slice(chain.as_bytes()).unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate.clone()).unwrap();
-        let client = ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let own = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-        let server = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], own)
-            .unwrap();
+        let authority = Authority::new("root");
+        let signed = authority.sign(&SECURE_HOSTS);
+        let client = authority.client(None, ALL_VERSIONS);
+        let server = signed.server();
         Self {
-            chain,
-            key,
+            signed,
             client: Arc::new(client),
             server: Arc::new(server),
         }
@@ -55,8 +43,8 @@ impl Tls {
         credentials.put(Secret {
             namespace: namespace.to_owned(),
             name: CREDENTIAL.into(),
-            chain: self.chain.clone().into_bytes(),
-            private_key: self.key.clone().into_bytes(),
+            chain: self.signed.chain.clone().into_bytes(),
+            private_key: self.signed.key.clone().into_bytes(),
             ..Secret::default()
         });
         credentials.update(plan);

@@ -1,5 +1,6 @@
 //! Who is let in, and what the upstream is told about it.
 
+use lateen_certificates::{Authority, Signed};
 use lateen_model::gateway::{ClientCa, Server, ServerTlsMode};
 use lateen_wire::tls::Certificate;
 use rustls::pki_types::CertificateDer;
@@ -8,7 +9,7 @@ use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{get, https, put, shake, world};
-use crate::certificates::{self, Authority, Signed};
+use crate::certificates;
 use crate::world::{World, field, run};
 
 /// A gateway that asks clients for certificates of `clients`.
@@ -20,7 +21,7 @@ fn asking(clients: &Authority, change: impl FnOnce(&mut Server)) -> (Authority, 
     tls.client_ca = Some(ClientCa::Secret("credential-cacert".into()));
     change(&mut server);
     let mut world = world(vec![server]);
-    let mut secret = authority.sign(&["shop.example"]).secret("credential");
+    let mut secret = certificates::secret(&authority.sign(&["shop.example"]), "credential");
     secret.authorities = clients.pem.clone().into_bytes();
     world.credentials.put(secret);
     world.credentials.absent("default/credential-cacert");
@@ -111,14 +112,15 @@ fn revoked_clients_are_refused() {
     run(|| async {
         let clients = Authority::new("clients");
         let (authority, mut world) = asking(&clients, |_| {});
-        let alice = clients.sign(&["alice"]);
+        let [alice, bob] = ["alice", "bob"].map(|name| clients.sign(&[name]));
         assert!(is_let_in(&world, &authority, Some(&alice)).await);
-        let mut secret = authority.sign(&["shop.example"]).secret("credential");
+        let mut secret = certificates::secret(&authority.sign(&["shop.example"]), "credential");
         secret.authorities = clients.pem.clone().into_bytes();
-        secret.revoked = clients.revoke().into_bytes();
+        secret.revoked = clients.revoke(&alice).into_bytes();
         world.credentials.put(secret);
         world.publish();
         assert!(!is_let_in(&world, &authority, Some(&alice)).await);
+        assert!(is_let_in(&world, &authority, Some(&bob)).await);
     });
 }
 
@@ -138,7 +140,7 @@ fn authorities_and_revocations_come_from_files() {
         let tls = stricter.tls.as_mut().expect("TLS");
         tls.mode = ServerTlsMode::Mutual;
         tls.client_ca = Some(ClientCa::File(signers.clone()));
-        tls.ca_crl = directory.write("crl.pem", &clients.revoke());
+        tls.ca_crl = directory.write("crl.pem", &clients.revoke(&alice));
         world.apply(super::gateway(vec![stricter]));
         assert!(!is_let_in(&world, &authority, Some(&alice)).await);
     });

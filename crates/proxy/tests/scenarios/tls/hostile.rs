@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lateen_certificates::Authority;
 use lateen_model::http::{DirectResponse, HttpAction, HttpRule};
 use lateen_proxy::settings::Timeouts;
 use lateen_wire::tls::session::MAX_RECORD;
@@ -9,7 +10,7 @@ use rustls::version::TLS12;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{get, https, plain, put, shake, world};
-use crate::certificates::{self, Authority};
+use crate::certificates;
 use crate::world::{World, run};
 
 fn secure() -> (Authority, World) {

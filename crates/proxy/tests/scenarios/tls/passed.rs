@@ -1,12 +1,13 @@
 //! TLS that does not end here, beside TLS that does, and plaintext that is sent to it.
 
+use lateen_certificates::Authority;
 use lateen_model::gateway::{Server, ServerTls, ServerTlsMode};
 use lateen_model::route::{L4Match, TlsMatch, TlsRule};
 use lateen_model::{Body, HostPattern, Protocol};
 use rustls::version::TLS13;
 
 use super::{get, https, plain, put, routes, server, shake, world};
-use crate::certificates::{self, Authority};
+use crate::certificates;
 use crate::resources;
 use crate::world::{World, run};
 

@@ -1,9 +1,9 @@
 //! Credentials that come, change, and turn out to be of no use.
 
+use lateen_certificates::{Authority, Signed};
 use lateen_model::gateway::{Certificate, ServerTls, ServerTlsMode};
 
 use super::{Directory, get, https, plain, put, shake, shown, world};
-use crate::certificates::{Authority, Signed};
 use crate::world::{World, run};
 
 /// The certificate that a new client is shown; nothing if its handshake fails.
@@ -89,6 +89,7 @@ fn a_bad_secret_is_refused_with_the_reason_and_the_last_good_one_stays() {
             let bad = Signed {
                 chain: chain.into(),
                 key: key.into(),
+                ..good.clone()
             };
             put(&mut world, "credential", &bad);
             let refused = world.credentials.refused("default/credential");

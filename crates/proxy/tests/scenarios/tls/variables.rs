@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lateen_certificates::{Authority, Signed};
 use lateen_model::HostPattern;
 use lateen_model::Protocol;
 use lateen_model::gateway::{Certificate, ClientCa, Server, ServerHost, ServerTlsMode};
@@ -13,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::version::{TLS12, TLS13};
 
 use super::{get, https, only, plain, shake, world};
-use crate::certificates::{self, Authority, Signed};
+use crate::certificates;
 use crate::resources;
 use crate::world::{OK, World, field, run, to};
 
@@ -101,7 +102,7 @@ fn gateway(authority: &Authority, clients: &Authority) -> World {
         let uri = uri.try_into().expect("a URI");
         params.subject_alt_names.push(rcgen::SanType::URI(uri));
     });
-    let mut secret = own.secret("credential");
+    let mut secret = certificates::secret(&own, "credential");
     secret.authorities = clients.pem.clone().into_bytes();
     world.credentials.put(secret);
     world.credentials.absent("default/credential-cacert");
@@ -264,8 +265,8 @@ fn of_several_certificates_the_one_that_was_shown_is_told_to_new_and_returning_c
         world.apply(resources::rules(vec![telling()]));
         let rsa = authority.sign_with(&["rsa.test", "shop.example"], &rcgen::PKCS_RSA_SHA256);
         let ecdsa = authority.sign(&["ecdsa.test", "shop.example"]);
-        world.credentials.put(rsa.secret("rsa"));
-        world.credentials.put(ecdsa.secret("ecdsa"));
+        world.credentials.put(certificates::secret(&rsa, "rsa"));
+        world.credentials.put(certificates::secret(&ecdsa, "ecdsa"));
         world.publish();
         let rsa = rustls::CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256;
         for (config, name) in [

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use lateen_certificates::{Authority, Signed};
 use rustls::{CipherSuite, HandshakeKind};
 
-use super::super::fixture::{Authority, NOW, Pipe, Signed, VERSIONS};
+use super::super::fixture::{NAME, NOW, Pipe, Shown as _, Trusted as _, VERSIONS};
 use super::*;
 
 const DAY: i64 = 86_400;
@@ -31,7 +32,10 @@ fn pair<'a>(chain: &'a str, key: &'a str) -> Settings<'a> {
 #[test]
 fn a_pair_that_cannot_be_used_is_told_with_the_reason() {
     let authority = Authority::new("root");
-    let (own, other) = (authority.sign("own"), authority.sign("other"));
+    let (own, other) = (
+        authority.sign(&["own", NAME]),
+        authority.sign(&["other", NAME]),
+    );
     let encrypted = own.key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
     let marked = own
         .key
@@ -76,7 +80,7 @@ fn a_pair_that_cannot_be_used_is_told_with_the_reason() {
 
 #[test]
 fn nothing_of_a_key_is_in_what_is_printed() {
-    let signed = Authority::new("root").sign("shop");
+    let signed = Authority::new("root").sign(&["shop", NAME]);
     let settings = signed.settings();
     let server = settings.build().expect("a server");
     let session = server.accept().expect("a session");
@@ -94,7 +98,7 @@ fn nothing_of_a_key_is_in_what_is_printed() {
 #[test]
 fn a_certificate_out_of_its_time_is_shown_with_a_warning() {
     let authority = Authority::new("root");
-    let signed = authority.make("shop", &rcgen::PKCS_ECDSA_P256_SHA256, |params| {
+    let signed = authority.sign_changed(&["shop", NAME], |params| {
         params.not_before = rcgen::date_time_ymd(2026, 1, 1);
         params.not_after = rcgen::date_time_ymd(2026, 2, 1);
     });
@@ -123,8 +127,8 @@ fn a_certificate_out_of_its_time_is_shown_with_a_warning() {
 
 /// A server with certificates of both kinds, RSA first.
 fn both(authority: &Authority) -> Server {
-    let rsa = authority.make("rsa", &rcgen::PKCS_RSA_SHA256, |_| {});
-    let ecdsa = authority.sign("ecdsa");
+    let rsa = authority.sign_with(&["rsa", NAME], &rcgen::PKCS_RSA_SHA256);
+    let ecdsa = authority.sign(&["ecdsa", NAME]);
     let settings = Settings {
         pairs: vec![rsa.pair(), ecdsa.pair()],
         now: NOW,
@@ -154,14 +158,14 @@ fn a_client_is_shown_the_cheapest_certificate_that_it_can_check() {
     ] {
         let mut provider = aws_lc_rs::default_provider();
         provider.cipher_suites.retain(|one| one.suite() == suite);
-        let client = authority.client_of(provider, &[VERSIONS[0]], None);
+        let client = authority.client_of(provider, None, &[VERSIONS[0]]);
         let mut pipe = Pipe::new(&server, client);
         assert_eq!(shown(&pipe), "", "nothing is chosen yet");
         pipe.shake().expect("a handshake");
         assert_eq!(shown(&pipe), name);
     }
     for version in VERSIONS {
-        let pipe = Pipe::open(&server, authority.client(&[version]));
+        let pipe = Pipe::open(&server, authority.client(None, &[version]));
         assert_eq!(shown(&pipe), "CN=ecdsa");
     }
 }
@@ -181,11 +185,11 @@ fn connect(server: &Server, client: &Arc<rustls::ClientConfig>) -> Pipe {
 fn sessions_are_resumed_with_all_that_is_known_of_them() {
     for version in VERSIONS {
         let (root, clients) = (Authority::new("root"), Authority::new("clients"));
-        let own = clients.sign("alice");
+        let own = clients.sign(&["alice", NAME]);
         for with_two in [false, true] {
             let (ecdsa, rsa) = (
-                root.sign("ecdsa"),
-                root.make("rsa", &rcgen::PKCS_RSA_SHA256, |_| {}),
+                root.sign(&["ecdsa", NAME]),
+                root.sign_with(&["rsa", NAME], &rcgen::PKCS_RSA_SHA256),
             );
             let mut settings = ecdsa.settings();
             settings.clients = Some(clients.clients());
@@ -193,7 +197,7 @@ fn sessions_are_resumed_with_all_that_is_known_of_them() {
                 settings.pairs.push(rsa.pair());
             }
             let server = settings.build().expect("a server");
-            let client = root.client_of(aws_lc_rs::default_provider(), &[version], Some(&own));
+            let client = root.client_of(aws_lc_rs::default_provider(), Some(&own), &[version]);
             let client = Arc::new(client);
             connect(&server, &client);
             let pipe = connect(&server, &client);
@@ -210,9 +214,9 @@ fn sessions_are_resumed_with_all_that_is_known_of_them() {
 fn nobody_resumes_what_was_agreed_on_with_other_settings() {
     for version in VERSIONS {
         let authority = Authority::new("root");
-        let signed = authority.sign("shop");
+        let signed = authority.sign(&["shop", NAME]);
         let [first, second] = [(); 2].map(|()| signed.settings().build().expect("a server"));
-        let client = Arc::new(authority.client(&[version]));
+        let client = Arc::new(authority.client(None, &[version]));
         connect(&first, &client);
         let pipe = connect(&second, &client);
         assert_eq!(pipe.client.handshake_kind(), Some(HandshakeKind::Full));
@@ -223,7 +227,7 @@ fn nobody_resumes_what_was_agreed_on_with_other_settings() {
 
 #[test]
 fn versions_are_limited_and_old_ones_are_named() {
-    let signed = Authority::new("root").sign("shop");
+    let signed = Authority::new("root").sign(&["shop", NAME]);
     let with = |oldest, newest| Settings {
         versions: Versions { oldest, newest },
         ..signed.settings()
@@ -243,7 +247,7 @@ fn versions_are_limited_and_old_ones_are_named() {
 fn a_client_of_another_version_is_told_so() {
     for (spoken, version) in [(Version::V1_3, VERSIONS[0]), (Version::V1_2, VERSIONS[1])] {
         let authority = Authority::new("root");
-        let signed = authority.sign("shop");
+        let signed = authority.sign(&["shop", NAME]);
         let only = Versions {
             oldest: Some(spoken),
             newest: Some(spoken),
@@ -253,20 +257,20 @@ fn a_client_of_another_version_is_told_so() {
             ..signed.settings()
         };
         let server = settings.build().expect("a server");
-        let mut pipe = Pipe::new(&server, authority.client(&[version]));
+        let mut pipe = Pipe::new(&server, authority.client(None, &[version]));
         let said = pipe.said();
         let (fate, answer) = pipe.server.take(&said);
         assert!(fate.is_err(), "{fate:?}");
         let told = rustls::AlertDescription::ProtocolVersion;
         assert_eq!(pipe.hear(&answer), Err(rustls::Error::AlertReceived(told)));
-        let pipe = Pipe::open(&server, authority.client(&VERSIONS));
+        let pipe = Pipe::open(&server, authority.client(None, &VERSIONS));
         assert!(!pipe.server.session.is_handshaking());
     }
 }
 
 #[test]
 fn unknown_suites_and_groups_are_left_out_by_name() {
-    let signed = Authority::new("root").sign("shop");
+    let signed = Authority::new("root").sign(&["shop", NAME]);
     let (suites, groups) = (
         ["AES256-SHA".to_owned()],
         ["P-521".to_owned(), "p256".to_owned()],
@@ -304,7 +308,7 @@ fn asking<'a>(signed: &'a Signed, clients: Clients<'a>) -> Settings<'a> {
 #[test]
 fn authorities_that_cannot_be_used_are_told_with_the_reason() {
     let authority = Authority::new("root");
-    let signed = authority.sign("shop");
+    let signed = authority.sign(&["shop", NAME]);
     let broken = b"-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n";
     let no_certificate = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let broken_list = b"-----BEGIN X509 CRL-----\n????\n-----END X509 CRL-----\n";
@@ -338,7 +342,7 @@ fn authorities_that_cannot_be_used_are_told_with_the_reason() {
 /// Whether a client with this certificate gets through its handshake.
 fn is_let_in(server: &Server, root: &Authority, own: Option<&Signed>) -> bool {
     let mut verdicts = VERSIONS.map(|version| {
-        let client = root.client_of(aws_lc_rs::default_provider(), &[version], own);
+        let client = root.client_of(aws_lc_rs::default_provider(), own, &[version]);
         let mut pipe = Pipe::new(server, client);
         pipe.shake().is_ok() && !pipe.server.session.is_handshaking()
     });
@@ -360,9 +364,9 @@ impl Visitors {
     fn new() -> Self {
         let (root, clients) = (Authority::new("root"), Authority::new("clients"));
         Self {
-            signed: root.sign("shop"),
-            alice: clients.sign("alice"),
-            stranger: Authority::new("strangers").sign("alice"),
+            signed: root.sign(&["shop", NAME]),
+            alice: clients.sign(&["alice", NAME]),
+            stranger: Authority::new("strangers").sign(&["alice", NAME]),
             root,
             clients,
         }

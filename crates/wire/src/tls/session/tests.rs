@@ -3,7 +3,9 @@
 
 mod crafted;
 
-use super::super::fixture::{Authority, Pipe, Served, VERSIONS};
+use lateen_certificates::Authority;
+
+use super::super::fixture::{NAME, Pipe, Served, Shown as _, Trusted as _, VERSIONS};
 use super::super::server::{Server, Settings};
 use super::*;
 
@@ -18,7 +20,7 @@ fn server() -> (Authority, Server) {
 
 fn server_with(change: impl FnOnce(&mut Settings<'_>)) -> (Authority, Server) {
     let authority = Authority::new("root");
-    let signed = authority.sign("shop");
+    let signed = authority.sign(&["shop", NAME]);
     let mut settings = signed.settings();
     change(&mut settings);
     let server = settings.build().expect("a server");
@@ -43,7 +45,7 @@ fn records(mut bytes: &[u8]) -> Vec<u8> {
 fn a_handshake_may_come_byte_by_byte() {
     for version in VERSIONS {
         let (authority, server) = server();
-        let mut pipe = Pipe::new(&server, authority.client(&[version]));
+        let mut pipe = Pipe::new(&server, authority.client(None, &[version]));
         while pipe.server.session.is_handshaking() || pipe.client.wants_write() {
             let said = pipe.said();
             for byte in &said {
@@ -69,12 +71,12 @@ fn a_handshake_may_come_byte_by_byte() {
 fn messages_of_a_handshake_may_be_cut_into_many_records() {
     for version in VERSIONS {
         let (root, clients) = (Authority::new("root"), Authority::new("clients"));
-        let (signed, own) = (root.sign("shop"), clients.sign("alice"));
+        let (signed, own) = (root.sign(&["shop", NAME]), clients.sign(&["alice", NAME]));
         let mut settings = signed.settings();
         settings.clients = Some(clients.clients());
         let server = settings.build().expect("a server");
         let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let mut client = root.client_of(provider, &[version], Some(&own));
+        let mut client = root.client_of(provider, Some(&own), &[version]);
         client.max_fragment_size = Some(40); // With the head; rustls' least is 32.
         let mut pipe = Pipe::new(&server, client);
         while pipe.server.session.is_handshaking() || pipe.client.wants_write() {
@@ -100,7 +102,7 @@ fn messages_of_a_handshake_may_be_cut_into_many_records() {
 fn a_record_may_be_cut_at_any_place() {
     for version in VERSIONS {
         let (authority, server) = server();
-        let mut pipe = Pipe::open(&server, authority.client(&[version]));
+        let mut pipe = Pipe::open(&server, authority.client(None, &[version]));
         let said = pipe.say(b"message");
         pipe.server.take(&said).0.expect("well said");
         let length = said.len();
@@ -130,7 +132,7 @@ fn many_records_may_come_in_pieces_of_any_size() {
             70_000,
             200_000,
         ] {
-            let mut pipe = Pipe::open(&server, authority.client(&[version]));
+            let mut pipe = Pipe::open(&server, authority.client(None, &[version]));
             let said = pipe.say(&message);
             for piece in said.chunks(size) {
                 let (fate, answer) = pipe.server.take(piece);
@@ -145,7 +147,7 @@ fn many_records_may_come_in_pieces_of_any_size() {
 fn plaintext_that_comes_with_the_end_of_the_handshake_is_delivered() {
     for version in VERSIONS {
         let (authority, server) = server();
-        let mut pipe = Pipe::new(&server, authority.client(&[version]));
+        let mut pipe = Pipe::new(&server, authority.client(None, &[version]));
         let mut answer = Vec::new();
         while pipe.server.session.is_handshaking() {
             pipe.hear(&answer).expect("well said");
@@ -172,7 +174,7 @@ fn plaintext_that_comes_with_the_end_of_the_handshake_is_delivered() {
 #[test]
 fn nothing_is_held_while_a_connection_is_idle() {
     let (authority, server) = server();
-    let mut pipe = Pipe::open(&server, authority.client(&VERSIONS));
+    let mut pipe = Pipe::open(&server, authority.client(None, &VERSIONS));
     assert_eq!(pipe.server.session.rest.capacity(), 0);
     let said = pipe.say(&[7; 5000]);
     pipe.server.take(&said[..3000]).0.expect("well said");
@@ -189,7 +191,7 @@ fn a_message_that_is_not_sent_at_once_is_continued() {
     for version in VERSIONS {
         let (authority, server) = server();
         for most in [1000, MAX_PLAINTEXT, MAX_PLAINTEXT + 1, 65_536] {
-            let mut pipe = Pipe::open(&server, authority.client(&[version]));
+            let mut pipe = Pipe::open(&server, authority.client(None, &[version]));
             let mut out = Output::default();
             let mut heard = Vec::new();
             let mut sent = 0;
@@ -223,7 +225,7 @@ fn small_pieces_share_a_record_and_large_ones_fill_them() {
         (&[b"a", &large[..MAX_PLAINTEXT]], 2),
         (&[&large[..10], &large[..10], &large, b"z"], 5),
     ] {
-        let mut pipe = Pipe::open(&server, authority.client(&VERSIONS));
+        let mut pipe = Pipe::open(&server, authority.client(None, &VERSIONS));
         let mut out = Output::default();
         let slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
         let sent = pipe.server.session.send(&slices, usize::MAX, &mut out);
@@ -251,7 +253,7 @@ fn nothing_is_sent_before_the_handshake_is_done() {
 fn a_farewell_ends_what_comes_and_not_what_is_sent() {
     for version in VERSIONS {
         let (authority, server) = server();
-        let mut pipe = Pipe::open(&server, authority.client(&[version]));
+        let mut pipe = Pipe::open(&server, authority.client(None, &[version]));
         let mut said = pipe.say(b"last words");
         pipe.client.send_close_notify();
         said.extend(pipe.said());
@@ -270,7 +272,7 @@ fn a_farewell_ends_what_comes_and_not_what_is_sent() {
 fn nothing_is_sent_after_a_farewell_of_our_own_and_what_comes_is_delivered() {
     for version in VERSIONS {
         let (authority, server) = server();
-        let mut pipe = Pipe::open(&server, authority.client(&[version]));
+        let mut pipe = Pipe::open(&server, authority.client(None, &[version]));
         let farewell = pipe.server.close();
         assert_eq!(records(&farewell).len(), 1);
         pipe.hear(&farewell).expect("well said");
@@ -291,7 +293,7 @@ fn nothing_is_sent_after_a_farewell_of_our_own_and_what_comes_is_delivered() {
 fn what_comes_after_a_farewell_is_dropped() {
     for version in VERSIONS {
         let (authority, server) = server();
-        let mut pipe = Pipe::open(&server, authority.client(&[version]));
+        let mut pipe = Pipe::open(&server, authority.client(None, &[version]));
         let said = pipe.say(b"late");
         pipe.client.send_close_notify();
         let mut farewell = pipe.said();
@@ -313,7 +315,7 @@ fn what_comes_after_a_farewell_is_dropped() {
 fn a_connection_that_is_cut_is_never_taken_for_one_that_ended() {
     for version in VERSIONS {
         let (authority, server) = server();
-        let mut pipe = Pipe::open(&server, authority.client(&[version]));
+        let mut pipe = Pipe::open(&server, authority.client(None, &[version]));
         let mut said = pipe.say(b"whole");
         let whole = said.len();
         pipe.client.send_close_notify();
@@ -381,11 +383,11 @@ fn a_record_that_was_changed_under_way_ends_the_connection() {
     for version in VERSIONS {
         let (authority, server) = server();
         let length = {
-            let mut pipe = Pipe::open(&server, authority.client(&[version]));
+            let mut pipe = Pipe::open(&server, authority.client(None, &[version]));
             pipe.say(b"message").len()
         };
         for at in 5..length {
-            let mut pipe = Pipe::open(&server, authority.client(&[version]));
+            let mut pipe = Pipe::open(&server, authority.client(None, &[version]));
             let mut said = pipe.say(b"message");
             said[at] ^= 1;
             let (fate, answer) = pipe.server.take(&said);
@@ -405,7 +407,7 @@ fn a_record_that_was_changed_under_way_ends_the_connection() {
 #[test]
 fn records_of_another_order_end_the_connection() {
     let (authority, server) = server();
-    let mut pipe = Pipe::open(&server, authority.client(&VERSIONS));
+    let mut pipe = Pipe::open(&server, authority.client(None, &VERSIONS));
     let first = pipe.say(b"first");
     let second = pipe.say(b"second");
     assert!(pipe.server.take(&second).0.is_err());
@@ -416,7 +418,7 @@ fn records_of_another_order_end_the_connection() {
 #[test]
 fn a_record_that_was_sent_twice_ends_the_connection() {
     let (authority, server) = server();
-    let mut pipe = Pipe::open(&server, authority.client(&VERSIONS));
+    let mut pipe = Pipe::open(&server, authority.client(None, &VERSIONS));
     let said = pipe.say(b"once");
     pipe.server.take(&said).0.expect("well said");
     assert!(pipe.server.take(&said).0.is_err());
@@ -455,11 +457,11 @@ fn the_best_protocol_of_the_server_is_agreed_on() {
         for version in VERSIONS {
             let ours: Vec<&[u8]> = ours.iter().map(|one| one.as_bytes()).collect();
             let authority = Authority::new("root");
-            let signed = authority.sign("shop");
+            let signed = authority.sign(&["shop", NAME]);
             let mut settings = signed.settings();
             settings.protocols = &ours;
             let server = settings.build().expect("a server");
-            let mut client = authority.client(&[version]);
+            let mut client = authority.client(None, &[version]);
             client.alpn_protocols = theirs.iter().map(|one| one.as_bytes().to_vec()).collect();
             let pipe = Pipe::open(&server, client);
             let expected = agreed.map(str::as_bytes);
@@ -472,7 +474,7 @@ fn the_best_protocol_of_the_server_is_agreed_on() {
 #[test]
 fn a_client_that_speaks_no_protocol_of_the_server_is_told_so() {
     let (authority, server) = server_with(|settings| settings.protocols = &[b"h2"]);
-    let mut client = authority.client(&VERSIONS);
+    let mut client = authority.client(None, &VERSIONS);
     client.alpn_protocols = vec![b"smtp".to_vec()];
     let mut pipe = Pipe::new(&server, client);
     let said = pipe.said();
@@ -486,7 +488,7 @@ fn a_client_that_speaks_no_protocol_of_the_server_is_told_so() {
 fn what_was_agreed_is_known_by_the_names_of_logs() {
     for (version, name) in VERSIONS.into_iter().zip(["TLSv1.2", "TLSv1.3"]) {
         let (authority, server) = server();
-        let mut pipe = Pipe::new(&server, authority.client(&[version]));
+        let mut pipe = Pipe::new(&server, authority.client(None, &[version]));
         assert_eq!(pipe.server.session.version(), "");
         assert_eq!(pipe.server.session.cipher_suite(), "");
         pipe.shake().expect("a handshake");
@@ -510,7 +512,7 @@ fn what_was_agreed_is_known_by_the_names_of_logs() {
 #[test]
 fn keys_that_the_client_renews_are_renewed_on_this_side_too() {
     let (authority, server) = server();
-    let mut pipe = Pipe::open(&server, authority.client(&[VERSIONS[1]]));
+    let mut pipe = Pipe::open(&server, authority.client(None, &[VERSIONS[1]]));
     for round in 0..40_u8 {
         pipe.client.refresh_traffic_keys().expect("TLS 1.3");
         let said = [pipe.said(), pipe.say(&[round])].concat();
@@ -526,7 +528,7 @@ fn keys_that_the_client_renews_are_renewed_on_this_side_too() {
 #[test]
 fn a_farewell_after_keys_were_renewed_is_understood() {
     let (authority, server) = server();
-    let mut pipe = Pipe::open(&server, authority.client(&[VERSIONS[1]]));
+    let mut pipe = Pipe::open(&server, authority.client(None, &[VERSIONS[1]]));
     pipe.client.refresh_traffic_keys().expect("TLS 1.3");
     let said = pipe.said();
     pipe.server.take(&said).0.expect("well said");
@@ -543,7 +545,7 @@ fn a_farewell_after_keys_were_renewed_is_understood() {
 #[test]
 fn a_client_that_does_nothing_but_renew_keys_is_refused() {
     let (authority, server) = server();
-    let mut pipe = Pipe::open(&server, authority.client(&[VERSIONS[1]]));
+    let mut pipe = Pipe::open(&server, authority.client(None, &[VERSIONS[1]]));
     let mut renewals = 0;
     loop {
         pipe.client.refresh_traffic_keys().expect("TLS 1.3");

@@ -29,7 +29,7 @@ impl Forger {
             name.contains("CHACHA20")
         };
         provider.cipher_suites.retain(is_simple);
-        let mut config = authority.client_of(provider, &[version], None);
+        let mut config = authority.client_of(provider, None, &[version]);
         config.enable_secret_extraction = true;
         let pipe = Pipe::open(&server, config);
         let suite = pipe.client.negotiated_cipher_suite().expect("a suite");
@@ -61,7 +61,7 @@ impl Forger {
 /// The message with which a handshake begins.
 fn hello() -> Vec<u8> {
     let (authority, server) = server();
-    let said = Pipe::new(&server, authority.client(&VERSIONS)).said();
+    let said = Pipe::new(&server, authority.client(None, &VERSIONS)).said();
     said[5..].to_vec()
 }
 
