@@ -17,8 +17,8 @@ use std::process::Command;
 /// The variable that glibc reads.
 const VARIABLE: &str = "GLIBC_TUNABLES";
 
-/// 64 pieces of each size of up to 2 KiB: 8 MiB per thread, if ever all sizes are in use.
-const WANTED: &str = "glibc.malloc.tcache_count=64:glibc.malloc.tcache_max=2048";
+/// 64 pieces of each size of up to a kilobyte: 2 MiB per thread, if ever all sizes are in use.
+const WANTED: &str = "glibc.malloc.tcache_count=64";
 
 /// Has the process run with these tunables: does not return if it starts again.
 ///
