@@ -6,7 +6,9 @@
 //! gRPC takes some 7 % less time, and no more memory.
 //!
 //! glibc reads its tunables before a program's first line, so a program that wants others starts
-//! itself again, once, with its process id. Who sets `GLIBC_TUNABLES` has their way.
+//! itself again, once, with its process id. Who sets `GLIBC_TUNABLES` has their way. A program that
+//! has more rights than who starts it, such as by file capabilities, is denied tunables, in some
+//! versions without a trace of the variable: so a variable of our own says that this was tried.
 //! Source: the GNU C Library's manual, "Memory Allocation Tunables".
 
 use std::ffi::OsStr;
@@ -17,6 +19,9 @@ use std::process::Command;
 /// The variable that glibc reads.
 const VARIABLE: &str = "GLIBC_TUNABLES";
 
+/// The variable of a process that was started again.
+const TRIED: &str = "LATEEN_TUNED";
+
 /// 64 pieces of each size of up to a kilobyte: 2 MiB per thread, if ever all sizes are in use.
 const WANTED: &str = "glibc.malloc.tcache_count=64";
 
@@ -26,7 +31,11 @@ const WANTED: &str = "glibc.malloc.tcache_count=64";
 /// When the program cannot be started again, such as after its file was replaced. It serves as well
 /// without.
 pub fn apply() -> io::Result<()> {
-    if cfg!(not(target_env = "gnu")) || std::env::var_os(VARIABLE).is_some() {
+    let is_settled = [VARIABLE, TRIED]
+        .map(std::env::var_os)
+        .iter()
+        .any(Option::is_some);
+    if cfg!(not(target_env = "gnu")) || is_settled {
         return Ok(());
     }
     let program = std::env::current_exe()?;
@@ -36,5 +45,6 @@ pub fn apply() -> io::Result<()> {
         .arg0(name.as_deref().unwrap_or(OsStr::new("lateen-proxy")))
         .args(arguments)
         .env(VARIABLE, WANTED)
+        .env(TRIED, "1")
         .exec())
 }

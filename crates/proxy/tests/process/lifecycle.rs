@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::control::Control;
-use crate::proxy::{PATIENCE, free_port, gateway};
+use crate::proxy::{PATIENCE, command, free_port, gateway, run};
 use crate::resources;
 
 #[tokio::test]
@@ -95,6 +95,23 @@ async fn a_proxy_starts_itself_with_its_tunables_under_its_own_name() {
     assert!(environment.contains("NO_COLOR=1"), "{environment:?}");
     assert_eq!(read("comm"), "lateen-proxy\n");
     assert!(read("cmdline").contains("\0gateway\0--bind=127.0.0.1\0"));
+    drop(proxy);
+    std::fs::remove_dir_all(data).ok();
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_denied_its_tunables_does_not_start_again_and_again() {
+    let control = Control::start(Role::Gateway).await;
+    let data = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("denied-{}", std::process::id()));
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_lateen-proxy"));
+    let mut command = command(program, control.address, &data, &["--concurrency=1"]);
+    // What is left of its environment when it has started itself and glibc took its variable away.
+    let proxy = run(command.env("LATEEN_TUNED", "1"));
+    proxy.port("admin").await;
+    let id = proxy.child.id().expect("it runs");
+    let environment = std::fs::read_to_string(format!("/proc/{id}/environ")).expect("readable");
+    assert_eq!(environment, "LATEEN_TUNED=1\0NO_COLOR=1\0");
     drop(proxy);
     std::fs::remove_dir_all(data).ok();
 }

@@ -37,7 +37,13 @@ pub(crate) fn gateway(control: SocketAddr, data: &Path, more: &[&str]) -> Proxy 
 
 /// Starts this program as a gateway.
 pub(crate) fn start(program: &Path, control: SocketAddr, data: &Path, more: &[&str]) -> Proxy {
-    let mut child = Command::new(program)
+    run(&mut command(program, control, data, more))
+}
+
+/// What starts this program as a gateway.
+pub(crate) fn command(program: &Path, control: SocketAddr, data: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command
         .args(["gateway", "--bind=127.0.0.1"])
         .args(["--pod-name=gateway-1", "--instance-ip=127.0.0.1"])
         .args([
@@ -52,9 +58,13 @@ pub(crate) fn start(program: &Path, control: SocketAddr, data: &Path, more: &[&s
         .env_clear()
         .env("NO_COLOR", "1")
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("start the proxy");
+        .kill_on_drop(true);
+    command
+}
+
+/// Runs such a command.
+pub(crate) fn run(command: &mut Command) -> Proxy {
+    let mut child = command.spawn().expect("start the proxy");
     let log = child.stderr.take().expect("it is piped");
     let (sender, ports) = watch::channel(HashMap::new());
     tokio::spawn(async move {
