@@ -114,19 +114,21 @@ fn main() -> anyhow::Result<()> {
 fn prepare(run: &Run) -> anyhow::Result<[Setup; 2]> {
     let folder = std::env::temp_dir().join(format!("lateen-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    let origin = peers::free_port()?;
+    // Held until everybody else has a port: the origins listen once this function is left, the
+    // gateway later still.
+    let ([origin, grpc_origin, gateway, secure], held) = peers::hold_ports()?;
     tokio::task::spawn_local(origin::serve(origin));
-    let grpc_origin = peers::free_port()?;
     tokio::task::spawn_local(grpc_origin::serve(grpc_origin));
     let ports = xds::Ports {
         origin,
         grpc_origin,
-        gateway: peers::free_port()?,
-        secure: peers::free_port()?,
+        gateway,
+        secure,
     };
     let certificate = tls::Certificate::make(&folder)?;
     let xds = xds::serve(ports, xds::Content::Plain, &certificate)?;
     let with_routes = xds::serve(ports, xds::Content::Routes, &certificate)?;
+    drop(held);
     let pin =
         std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) || is_pinned();
     let setup = Setup {
@@ -258,6 +260,12 @@ async fn sample(
     let outcome = load::run(&load, folder).await?;
     let seconds = began.elapsed().as_secs_f64();
     let cpu = procfs::cpu(&family).saturating_sub(before);
+    // A load that reaches the origin by another way, or nobody, would look like a miracle.
+    ensure!(
+        !cpu.is_zero(),
+        "{}: the peer did nothing: the load does not pass through it",
+        workload.name
+    );
     Ok(Sample {
         cpu_us_per_request: cpu.as_secs_f64() * 1e6 / count(outcome.requests.max(1)),
         seconds,

@@ -1,5 +1,6 @@
 //! The peers: how each is configured to do the same job with one worker.
 
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -122,16 +123,16 @@ impl Drop for Running {
 
 /// Starts a peer and waits until it listens.
 pub(crate) fn start(peer: Peer, setup: &Setup) -> anyhow::Result<Running> {
-    let (plain, secure) = if peer == Peer::Lateen {
-        (setup.lateen, setup.secure)
-    } else {
-        (free_port()?, free_port()?)
-    };
+    let ([mut plain, mut secure, of_its_own], held) = hold_ports()?;
+    drop(held);
+    if peer == Peer::Lateen {
+        (plain, secure) = (setup.lateen, setup.secure);
+    }
     let ports = Ports {
         plain,
         // nginx has to be told per port what is spoken.
         http2: if peer == Peer::Nginx {
-            free_port()?
+            of_its_own
         } else {
             plain
         },
@@ -261,11 +262,17 @@ impl Setup {
     }
 }
 
-/// A port that was free a moment ago.
-pub(crate) fn free_port() -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?
-        .local_addr()?
-        .port())
+/// Free ports, with what holds them: the system may give one to somebody else as soon as nobody
+/// listens on it.
+pub(crate) fn hold_ports<const COUNT: usize>() -> anyhow::Result<([u16; COUNT], Vec<TcpListener>)> {
+    let mut ports = [0; COUNT];
+    let mut held = Vec::with_capacity(COUNT);
+    for port in &mut ports {
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        *port = listener.local_addr()?.port();
+        held.push(listener);
+    }
+    Ok((ports, held))
 }
 
 fn envoy(ports: Ports, setup: &Setup) -> String {
